@@ -1,0 +1,1 @@
+//! Write Millpond stream jobs in Rust and compile them to WebAssembly components

@@ -1,0 +1,1 @@
+//! Receivers and sinks of Millpond, one folder and one feature each

@@ -1,0 +1,79 @@
+//! The port of observation: what the engine tells of each batch.
+//!
+//! Source: `org.apache.spark.streaming.scheduler.StreamingListener`.
+
+use crate::{BatchTime, Epoch};
+
+/// Is told what happens. Called on the job's own thread: return quickly.
+pub trait Listener: Send + Sync {
+    /// A batch is complete (committed, or computed if the commit comes with a later batch).
+    fn batch_completed(&self, report: &BatchReport);
+
+    /// Something that an operator should know and that does not stop the job.
+    fn report(&self, report: &Report);
+}
+
+/// What a batch was and what it cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchReport {
+    /// The batch; milliseconds since the Unix epoch.
+    pub batch_time_ms: i64,
+    /// How many batches this run has completed, this one included.
+    pub batches: u64,
+    /// Rows that receivers gave.
+    pub rows_in: u64,
+    /// Bytes that receivers read.
+    pub bytes_in: u64,
+    /// Rows that went to sinks.
+    pub rows_out: u64,
+    /// Rows that could not be decoded.
+    pub bad_records: u64,
+    /// Rows that user code refused.
+    pub rejected: u64,
+    /// From the batch time to the start of processing.
+    pub scheduling_delay_us: u64,
+    /// From the start of processing to its end, commit included.
+    pub processing_us: u64,
+    /// Spent in user code, summed over threads.
+    pub guest_us: u64,
+    /// Spent on the durable commit, sinks included.
+    pub commit_us: u64,
+    /// The commit, if this batch made one.
+    pub epoch: Option<Epoch>,
+    /// Bytes that the commit wrote.
+    pub commit_bytes: u64,
+    /// Keys in state, over all nodes.
+    pub state_keys: u64,
+    /// Memory of state, over all nodes, approximately.
+    pub state_bytes: u64,
+}
+
+/// Something that an operator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A source had a record that could not be decoded, or other trouble that it went on from.
+    BadRecord {
+        /// The source's name.
+        source: String,
+        /// Where.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// User code refused a row.
+    Rejected {
+        /// The node's name.
+        node: String,
+        /// The batch.
+        batch_time: BatchTime,
+        /// Where the row came from, as exactly as is known.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// Recovery had to do something unusual, or a restart passed over batch times.
+    Note {
+        /// What.
+        message: String,
+    },
+}

@@ -1,0 +1,105 @@
+//! The port of inputs.
+//!
+//! A receiver hands over *splits*: ranges of the outside world that one batch will hold, each becoming one partition. The
+//! reading itself happens on compute threads through [`SplitReader`], so decoding is parallel. What a receiver has
+//! handed over for good is its *progress*, entries that are committed together with the batch's state.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use crate::{BatchTime, BoxError};
+
+/// An input of a job.
+///
+/// Life: `restore` once (perhaps with nothing), then `poll` and `take_progress` in turn, one pair a batch; `stop` last.
+pub trait Receiver: Send {
+    /// Whether what was handed over can be read again after a crash.
+    fn reliability(&self) -> Reliability;
+
+    /// Continues where committed progress ends. Entries are keys and values that `take_progress` gave earlier, deleted ones
+    /// left out.
+    fn restore(&mut self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), BoxError>;
+
+    /// Takes what the next batch will hold; nothing is an ordinary answer. Does not wait for data.
+    fn poll(&mut self, request: &PollRequest) -> Result<Poll, BoxError>;
+
+    /// Reads splits of the latest poll.
+    fn reader(&self) -> Arc<dyn SplitReader>;
+
+    /// What changed since the last call: entries to set (`Some`) or to delete (`None`).
+    fn take_progress(&mut self) -> Vec<ProgressEntry>;
+
+    /// Lets go of files, connections and threads.
+    fn stop(&mut self);
+}
+
+/// A key, and its new value or `None` = deleted.
+pub type ProgressEntry = (Vec<u8>, Option<Vec<u8>>);
+
+/// Whether rows can be had again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reliability {
+    /// The same split always gives the same rows.
+    Replayable,
+    /// What was handed over and not committed is lost in a crash.
+    BestEffort,
+}
+
+/// What a batch asks of a receiver.
+#[derive(Clone, Copy, Debug)]
+pub struct PollRequest {
+    /// The batch.
+    pub batch_time: BatchTime,
+    /// Into how many splits a large input is cut.
+    pub partitions: usize,
+}
+
+/// What a receiver has for a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Poll {
+    /// In order: partition 0, 1 ...
+    pub splits: Vec<Split>,
+    /// There is more right now than this batch took (trigger `available-now` goes on until this is false).
+    pub more: bool,
+    /// Nothing will ever come again (a socket server that closed with reconnect off).
+    pub ended: bool,
+    /// What the operator should be told: a file that is gone, a file that grew.
+    pub reports: Vec<BadRecord>,
+}
+
+/// A range of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// What the receiver's reader needs to find it; opaque to everyone else.
+    pub locator: Vec<u8>,
+    /// Where it is, for messages: `data/a.txt bytes 0..1000`.
+    pub place: String,
+}
+
+/// Reads splits, on any thread, several at a time.
+pub trait SplitReader: Send + Sync {
+    /// The rows of a split.
+    fn read(&self, split: &Split) -> Result<Decoded, BoxError>;
+}
+
+/// The rows of a split.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// In the source's schema.
+    pub batch: RecordBatch,
+    /// What could not be decoded, in order.
+    pub bad_records: Vec<BadRecord>,
+    /// How many bytes were read.
+    pub bytes: u64,
+}
+
+/// A record that could not be decoded, or another trouble with an input that need not stop the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRecord {
+    /// Where: `data/a.csv line 17`.
+    pub place: String,
+    /// What is wrong with it.
+    pub reason: String,
+}

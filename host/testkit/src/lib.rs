@@ -1,0 +1,1 @@
+//! Fakes of the ports and the contract suites every adapter must pass

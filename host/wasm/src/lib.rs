@@ -1,0 +1,1 @@
+//! Runs WebAssembly components as user functions: the only crate that names wasmtime

@@ -1,0 +1,1 @@
+//! End-to-end, golden, crash and hostile-guest tests of Millpond
