@@ -1,1 +1,27 @@
-//! Plan, operators, windows, scheduler and checkpoint protocol of Millpond: pure logic over ports
+//! Plan, operators, windows, scheduler and checkpoint protocol of Millpond: pure logic over the ports of `millpond-core`.
+//!
+//! A [`StreamGraph`] is a plan that was found to make sense. A [`JobRunner`] owns one job's graph, receivers, sinks and hot
+//! state, and runs its micro-batches one after the other; the tasks of a batch run on a [`ComputePool`] that all jobs of a
+//! process share. The engine opens no file and no connection and never reads a clock of its own.
+//!
+//! Source: `org.apache.spark.streaming` (`StreamingContext`, `DStreamGraph`, `scheduler.JobGenerator`), with one atomic
+//! commit per batch in place of checkpoint and write-ahead log.
+
+pub mod draw;
+pub mod error;
+mod columns;
+mod graph;
+mod group;
+mod key;
+mod operators;
+mod options;
+mod pool;
+mod runner;
+mod shuffle;
+mod state;
+
+pub use error::Error;
+pub use graph::StreamGraph;
+pub use options::{JobOptions, JobParts, OnBadRecord, SinkBinding, SourceBinding, Summary, Trigger};
+pub use pool::ComputePool;
+pub use runner::JobRunner;

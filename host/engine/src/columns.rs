@@ -1,0 +1,245 @@
+//! Columns whose rows can be replaced: the values of hot state.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+
+use crate::error::{Error, Result};
+
+/// Rows by slot, replaceable one by one.
+#[derive(Debug)]
+pub(crate) struct ColumnStore {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+}
+
+#[derive(Debug)]
+struct Column {
+    values: Values,
+    /// Of nullable columns only.
+    valid: Option<Vec<bool>>,
+}
+
+#[derive(Debug)]
+enum Values {
+    Boolean(Vec<bool>),
+    /// int64 and timestamp.
+    Integer(Vec<i64>),
+    Float(Vec<f64>),
+    /// utf8 and binary: a slot's bytes are `bytes[start..start + length]`.
+    Bytes { spans: Vec<(u64, u32)>, bytes: Vec<u8>, garbage: usize },
+}
+
+const GARBAGE_BYTES_MIN: usize = 64 * 1024;
+
+impl ColumnStore {
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        let columns = schema.fields().iter().map(|field| Column::new(field)).collect();
+        Self { schema, columns }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.columns.iter().map(Column::memory_bytes).sum()
+    }
+
+    /// Makes room for slots `0..slots`.
+    pub(crate) fn grow(&mut self, slots: usize) {
+        self.columns.iter_mut().for_each(|column| column.grow(slots));
+    }
+
+    /// Puts row `row` of `batch` into slot `slot` for each pair.
+    pub(crate) fn scatter(&mut self, batch: &RecordBatch, rows_to_slots: &[(u32, u32)]) {
+        for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
+            column.scatter(array, rows_to_slots);
+        }
+    }
+
+    /// The rows of these slots, in this order.
+    pub(crate) fn gather(&self, node: &str, slots: &[u32]) -> Result<RecordBatch> {
+        let columns = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| column.gather(node, field, slots));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        batch(node, &self.schema, columns, slots.len())
+    }
+}
+
+/// A batch that may have no columns at all.
+pub(crate) fn batch(node: &str, schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(Error::arrow(node))
+}
+
+impl Column {
+    fn new(field: &Field) -> Self {
+        let values = match field.data_type() {
+            DataType::Boolean => Values::Boolean(Vec::new()),
+            DataType::Int64 | DataType::Timestamp(..) => Values::Integer(Vec::new()),
+            DataType::Float64 => Values::Float(Vec::new()),
+            DataType::Utf8 | DataType::Binary => Values::Bytes { spans: Vec::new(), bytes: Vec::new(), garbage: 0 },
+            other => unreachable!("the graph lets no column of type {other} through"),
+        };
+        Self { values, valid: field.is_nullable().then(Vec::new) }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let values = match &self.values {
+            Values::Boolean(values) => values.capacity(),
+            Values::Integer(values) => values.capacity() * 8,
+            Values::Float(values) => values.capacity() * 8,
+            Values::Bytes { spans, bytes, .. } => spans.capacity() * size_of::<(u64, u32)>() + bytes.capacity(),
+        };
+        values + self.valid.as_ref().map_or(0, Vec::capacity)
+    }
+
+    fn grow(&mut self, slots: usize) {
+        match &mut self.values {
+            Values::Boolean(values) => values.resize(slots.max(values.len()), false),
+            Values::Integer(values) => values.resize(slots.max(values.len()), 0),
+            Values::Float(values) => values.resize(slots.max(values.len()), 0.0),
+            Values::Bytes { spans, .. } => spans.resize(slots.max(spans.len()), (0, 0)),
+        }
+        if let Some(valid) = &mut self.valid {
+            valid.resize(slots.max(valid.len()), false);
+        }
+    }
+
+    fn scatter(&mut self, array: &ArrayRef, pairs: &[(u32, u32)]) {
+        match &mut self.values {
+            Values::Boolean(values) => {
+                let array = array.as_boolean();
+                pairs.iter().for_each(|(row, slot)| values[*slot as usize] = array.value(*row as usize));
+            }
+            Values::Integer(values) => {
+                let array = integers(array);
+                pairs.iter().for_each(|(row, slot)| values[*slot as usize] = array[*row as usize]);
+            }
+            Values::Float(values) => {
+                let array = array.as_primitive::<Float64Type>().values();
+                pairs.iter().for_each(|(row, slot)| values[*slot as usize] = array[*row as usize]);
+            }
+            Values::Bytes { spans, bytes, garbage } => {
+                let array = ByteRows::of(array);
+                for (row, slot) in pairs {
+                    let value = array.row(*row as usize);
+                    let span = &mut spans[*slot as usize];
+                    if value.len() == span.1 as usize {
+                        bytes[span.0 as usize..span.0 as usize + value.len()].copy_from_slice(value);
+                        continue;
+                    }
+                    *garbage += span.1 as usize;
+                    *span = (bytes.len() as u64, value.len() as u32);
+                    bytes.extend_from_slice(value);
+                }
+                if *garbage > GARBAGE_BYTES_MIN && *garbage * 2 > bytes.len() {
+                    compact(spans, bytes);
+                    *garbage = 0;
+                }
+            }
+        }
+        if let Some(valid) = &mut self.valid {
+            pairs.iter().for_each(|(row, slot)| valid[*slot as usize] = array.is_valid(*row as usize));
+        }
+    }
+
+    fn gather(&self, node: &str, field: &Field, slots: &[u32]) -> Result<ArrayRef> {
+        let nulls = self.valid.as_ref().map(|valid| slots.iter().map(|slot| valid[*slot as usize]).collect::<NullBuffer>());
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+        Ok(match &self.values {
+            Values::Boolean(values) => {
+                let bits = slots.iter().map(|slot| values[*slot as usize]).collect();
+                Arc::new(BooleanArray::new(bits, nulls))
+            }
+            Values::Integer(values) => {
+                let gathered: ScalarBuffer<i64> = slots.iter().map(|slot| values[*slot as usize]).collect();
+                if *field.data_type() == DataType::Int64 {
+                    Arc::new(Int64Array::new(gathered, nulls))
+                } else {
+                    Arc::new(TimestampMicrosecondArray::new(gathered, nulls))
+                }
+            }
+            Values::Float(values) => {
+                Arc::new(Float64Array::new(slots.iter().map(|slot| values[*slot as usize]).collect(), nulls))
+            }
+            Values::Bytes { spans, bytes, .. } => {
+                let rows = slots.iter().map(|slot| {
+                    let (start, length) = spans[*slot as usize];
+                    &bytes[start as usize..start as usize + length as usize]
+                });
+                let (offsets, data) = gather_bytes(node, "a column of state", rows)?;
+                if *field.data_type() == DataType::Utf8 {
+                    // Every slot was put in from a text array, so the bytes are UTF-8; checked again all the same, as
+                    // this crate has no unsafe code.
+                    Arc::new(StringArray::try_new(offsets, data, nulls).map_err(Error::arrow(node))?)
+                } else {
+                    Arc::new(BinaryArray::new(offsets, data, nulls))
+                }
+            }
+        })
+    }
+}
+
+/// Lays byte strings end to end.
+pub(crate) fn gather_bytes<'a>(
+    node: &str,
+    what: &'static str,
+    rows: impl ExactSizeIterator<Item = &'a [u8]>,
+) -> Result<(OffsetBuffer<i32>, Buffer)> {
+    let mut offsets = Vec::with_capacity(rows.len() + 1);
+    let mut data = Vec::with_capacity(rows.len() * 8);
+    offsets.push(0);
+    for row in rows {
+        data.extend_from_slice(row);
+        let end = i32::try_from(data.len()).map_err(|_| Error::TooLarge {
+            node: node.to_owned(),
+            what,
+            size: data.len() as u64,
+            limit: i32::MAX as u64,
+        })?;
+        offsets.push(end);
+    }
+    Ok((OffsetBuffer::new(offsets.into()), Buffer::from_vec(data)))
+}
+
+fn compact(spans: &mut [(u64, u32)], bytes: &mut Vec<u8>) {
+    let mut kept = Vec::with_capacity(bytes.len() / 2);
+    for (start, length) in spans {
+        let from = *start as usize;
+        *start = kept.len() as u64;
+        kept.extend_from_slice(&bytes[from..from + *length as usize]);
+    }
+    *bytes = kept;
+}
+
+/// The values of an int64 or timestamp column.
+pub(crate) fn integers(array: &ArrayRef) -> &[i64] {
+    match array.data_type() {
+        DataType::Int64 => array.as_primitive::<Int64Type>().values(),
+        _ => array.as_primitive::<TimestampMicrosecondType>().values(),
+    }
+}
+
+/// Rows of a utf8 or binary column as bytes.
+pub(crate) struct ByteRows<'a> {
+    offsets: &'a [i32],
+    data: &'a [u8],
+}
+
+impl<'a> ByteRows<'a> {
+    pub(crate) fn of(array: &'a ArrayRef) -> Self {
+        match array.data_type() {
+            DataType::Utf8 => {
+                let array = array.as_string::<i32>();
+                Self { offsets: array.value_offsets(), data: array.value_data() }
+            }
+            _ => {
+                let array = array.as_binary::<i32>();
+                Self { offsets: array.value_offsets(), data: array.value_data() }
+            }
+        }
+    }
+
+    pub(crate) fn row(&self, row: usize) -> &'a [u8] {
+        &self.data[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}

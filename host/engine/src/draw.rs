@@ -1,0 +1,148 @@
+//! Pictures of a graph: text for terminals, Graphviz, Mermaid.
+//!
+//! Nodes between two shuffles belong to one stage, as in Spark: what runs without moving rows between partitions.
+
+use std::fmt::Write;
+
+use millpond_core::plan::Merge;
+use millpond_core::{Node, Operator, schema};
+
+use crate::StreamGraph;
+
+/// The graph as indented text, a line a node.
+#[must_use]
+pub fn text(graph: &StreamGraph) -> String {
+    let mut out = String::new();
+    let stages = stages(graph);
+    let width = graph.plan().nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
+    let mut current = None;
+    for (number, node) in graph.plan().nodes.iter().enumerate() {
+        if current != Some(stages[number]) {
+            current = Some(stages[number]);
+            line(&mut out, format_args!("stage {}", stages[number]));
+        }
+        let inputs: Vec<String> = node.inputs.iter().map(ToString::to_string).collect();
+        let from = if inputs.is_empty() { String::new() } else { format!(" <- {}", inputs.join(", ")) };
+        let name = format!("{:width$}", node.name);
+        line(&mut out, format_args!("  [{number:>2}] {name}  {}{from}", describe(node)));
+        line(&mut out, format_args!("       {:width$}  {}", "", columns(node)));
+    }
+    out
+}
+
+/// The graph in Graphviz's language.
+#[must_use]
+pub fn graphviz(graph: &StreamGraph) -> String {
+    let mut out = String::from("digraph job {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    let stages = stages(graph);
+    for stage in 0..=stages.iter().copied().max().unwrap_or(0) {
+        line(&mut out, format_args!("  subgraph cluster_{stage} {{\n    label=\"stage {stage}\";"));
+        for (number, node) in graph.plan().nodes.iter().enumerate().filter(|(number, _)| stages[*number] == stage) {
+            let label = format!("{}\n{}", node.name, describe(node)).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            line(&mut out, format_args!("    n{number} [label=\"{label}\"];"));
+        }
+        out.push_str("  }\n");
+    }
+    for (number, node) in graph.plan().nodes.iter().enumerate() {
+        for input in &node.inputs {
+            let label = columns(&graph.plan().nodes[input.index()]).replace('\\', "\\\\").replace('"', "\\\"");
+            line(&mut out, format_args!("  n{input} -> n{number} [label=\"{label}\"];"));
+        }
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// The graph in Mermaid's language.
+#[must_use]
+pub fn mermaid(graph: &StreamGraph) -> String {
+    let mut out = String::from("graph LR\n");
+    let stages = stages(graph);
+    for stage in 0..=stages.iter().copied().max().unwrap_or(0) {
+        line(&mut out, format_args!("  subgraph s{stage} [\"stage {stage}\"]"));
+        for (number, node) in graph.plan().nodes.iter().enumerate().filter(|(number, _)| stages[*number] == stage) {
+            let label = format!("{}<br/>{}", escape_html(&node.name), escape_html(&describe(node)));
+            line(&mut out, format_args!("    n{number}[\"{label}\"]"));
+        }
+        out.push_str("  end\n");
+    }
+    for (number, node) in graph.plan().nodes.iter().enumerate() {
+        for input in &node.inputs {
+            line(&mut out, format_args!("  n{input} --> n{number}"));
+        }
+    }
+    out
+}
+
+/// Of each node: its stage. A node that shuffles opens a new one.
+fn stages(graph: &StreamGraph) -> Vec<usize> {
+    let mut stages: Vec<usize> = Vec::new();
+    for node in &graph.plan().nodes {
+        let above = node.inputs.iter().map(|input| stages[input.index()]).max().unwrap_or(0);
+        stages.push(above + usize::from(shuffles(&node.operator)));
+    }
+    stages
+}
+
+fn shuffles(operator: &Operator) -> bool {
+    matches!(
+        operator,
+        Operator::Reduce(_) | Operator::ReduceWindow(_) | Operator::UpdateState { .. } | Operator::Sort(_) | Operator::Take(_)
+    )
+}
+
+fn describe(node: &Node) -> String {
+    match &node.operator {
+        Operator::Stage(label) => format!("stage: {label}"),
+        Operator::Reduce(reduce) => format!("reduce {}", merge(&reduce.merge)),
+        Operator::Window(window) => format!("window {} every {}", duration(window.length_ms), duration(window.slide_ms)),
+        Operator::ReduceWindow(reduce) => format!(
+            "reduce {} over {} every {}{}",
+            merge(&reduce.merge),
+            duration(reduce.window.length_ms),
+            duration(reduce.window.slide_ms),
+            if reduce.invertible { ", with inverse" } else { "" },
+        ),
+        Operator::UpdateState { every_batch: true } => "update-state, every key every batch".to_owned(),
+        Operator::Sort(sort) => sort.limit.map_or_else(|| "sort".to_owned(), |limit| format!("top {limit}")),
+        Operator::Take(rows) => format!("take {rows}"),
+        other => other.kind().to_owned(),
+    }
+}
+
+fn merge(merge: &Merge) -> String {
+    match merge {
+        Merge::Custom => "by the plugin".to_owned(),
+        Merge::Columns(merges) => {
+            merges.iter().map(|merge| format!("{merge:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+fn columns(node: &Node) -> String {
+    let columns = schema::describe(&node.schema);
+    match node.key_columns {
+        0 => format!("({columns})"),
+        keys => {
+            let key: Vec<&str> = node.schema.fields()[..keys].iter().map(|field| field.name().as_str()).collect();
+            format!("({columns}) key {}", key.join(", "))
+        }
+    }
+}
+
+/// Milliseconds as people write them: `1500ms`, `10s`, `5m`.
+pub(crate) fn duration(ms: u64) -> String {
+    match ms {
+        ms if ms >= 60_000 && ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        ms if ms >= 1000 && ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(out, "{text}").expect("writing to a string does not fail");
+}

@@ -1,0 +1,257 @@
+//! What can go wrong with a plan or a running job, and whose fault it is.
+
+use millpond_core::{BoxError, Classify, Code, Domain, Retry};
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan has no nodes, too many, or no sink.
+    #[error("the plan {reason}")]
+    PlanShape {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A node's name is empty, too long or used twice.
+    #[error("node {index} is called `{name}`: {reason}; every node needs a name of its own (`.named(\"...\")` gives one)")]
+    NodeName {
+        /// The node's number.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An input does not come before its node.
+    #[error("node `{node}` takes rows from node {input}, which does not come before it: a plan must not have cycles, and a node comes after its inputs")]
+    Cycle {
+        /// The node.
+        node: String,
+        /// The number it names.
+        input: u32,
+    },
+    /// Two schemas that must agree do not.
+    #[error("node `{node}`: {what}\n  expected: {expected}\n  found:    {found}")]
+    SchemaMismatch {
+        /// The node.
+        node: String,
+        /// Which schemas.
+        what: String,
+        /// One side.
+        expected: String,
+        /// The other.
+        found: String,
+    },
+    /// A key where there must be none, or the other way round.
+    #[error("node `{node}`: {reason}")]
+    KeyColumns {
+        /// The node.
+        node: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A window does not fit the batches.
+    #[error("node `{node}`: {reason}")]
+    WindowInterval {
+        /// The node.
+        node: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An operator's settings make no sense.
+    #[error("node `{node}` ({operator}): {reason}")]
+    OperatorSettings {
+        /// The node.
+        node: String,
+        /// The operator.
+        operator: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The plan names something that the job was not given.
+    #[error("the plan uses the {kind} `{name}`, which the job was not given")]
+    MissingPart {
+        /// source, sink or transform.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A sink in mode update needs to know rows apart.
+    #[error("sink `{sink}` has mode = \"update\", which needs rows with a key, and those that reach it have none; use append or complete, or a stream of (key, value)")]
+    UpdateNeedsKey {
+        /// The sink.
+        sink: String,
+    },
+    /// State was written by a plan with other columns.
+    #[error("the state of node `{node}` was written with other columns than the plan has now\n  in the state: {found}\n  in the plan:  {expected}\nrename the node to start it afresh, go back to the old code, or start over with --fresh")]
+    StateSchema {
+        /// The node.
+        node: String,
+        /// Now.
+        expected: String,
+        /// Then.
+        found: String,
+    },
+    /// State cannot be understood.
+    #[error("the state of node `{node}` cannot be read back: {reason}")]
+    StateContent {
+        /// The node.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// A record could not be decoded, and the job does not go on from that.
+    #[error("source `{source_name}`: bad record at {place}: {reason} (sources.{source_name}.on-bad-record = \"skip\" goes on without it)")]
+    BadRecord {
+        /// The source.
+        source_name: String,
+        /// Where.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// User code refused a row, and the job does not go on from that.
+    #[error("node `{node}` refused a row of batch {batch_time} ({place}): {reason} (job.on-bad-record = \"skip\" goes on without it)")]
+    RowRejected {
+        /// The node.
+        node: String,
+        /// The batch.
+        batch_time: i64,
+        /// Where the row is.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// A sum left the range of its type.
+    #[error("node `{node}`: the sum of column `{column}` leaves the range of a 64-bit integer at key {key}; use float64, or a merge of your own")]
+    SumOverflow {
+        /// The node.
+        node: String,
+        /// The column.
+        column: String,
+        /// The key, readable.
+        key: String,
+    },
+    /// More than one call can take.
+    #[error("node `{node}`: {what} of one partition would be {size} bytes, more than the {limit} that fit one call; raise job.parallelism or take less per batch")]
+    TooLarge {
+        /// The node.
+        node: String,
+        /// What.
+        what: &'static str,
+        /// How much.
+        size: u64,
+        /// The most.
+        limit: u64,
+    },
+    /// A defect: a task panicked.
+    #[error("a task of batch {batch_time} panicked: {message}; this is a defect of Millpond")]
+    TaskPanicked {
+        /// The batch.
+        batch_time: i64,
+        /// The panic's message.
+        message: String,
+    },
+    /// The job was told to stop at once.
+    #[error("the job was stopped before batch {batch_time} was complete; the batch will run again at the next start")]
+    Aborted {
+        /// The batch.
+        batch_time: i64,
+    },
+    /// Threads could not be started.
+    #[error("the compute pool cannot start {threads} threads: {reason}")]
+    Pool {
+        /// How many.
+        threads: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Arrow refused something that the engine took for granted.
+    #[error("node `{node}`: {source}")]
+    Arrow {
+        /// The node.
+        node: String,
+        /// Arrow's error.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// An error of an adapter, as it came; the context says where in the job.
+    #[error("{context}: {source}")]
+    Port {
+        /// Where in the job.
+        context: String,
+        /// The adapter's error.
+        source: PortError,
+    },
+}
+
+/// A [`BoxError`] as the source of another error.
+#[derive(Debug)]
+pub struct PortError(pub BoxError);
+
+impl std::fmt::Display for PortError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.full_message())
+    }
+}
+
+impl std::error::Error for PortError {}
+
+impl Error {
+    /// Wraps an adapter's error with where in the job it happened.
+    pub fn port(context: impl Into<String>) -> impl FnOnce(BoxError) -> Self {
+        let context = context.into();
+        move |error| Self::Port { context, source: PortError(error) }
+    }
+
+    pub(crate) fn arrow(node: &str) -> impl FnOnce(arrow::error::ArrowError) -> Self {
+        let node = node.to_owned();
+        move |source| Self::Arrow { node, source }
+    }
+}
+
+impl Classify for Error {
+    fn code(&self) -> Code {
+        Code(match self {
+            Self::PlanShape { .. } => "MP0401",
+            Self::NodeName { .. } => "MP0402",
+            Self::Cycle { .. } => "MP0403",
+            Self::SchemaMismatch { .. } => "MP0404",
+            Self::KeyColumns { .. } => "MP0405",
+            Self::WindowInterval { .. } => "MP0406",
+            Self::OperatorSettings { .. } => "MP0407",
+            Self::MissingPart { .. } => "MP0105",
+            Self::UpdateNeedsKey { .. } => "MP0603",
+            Self::StateSchema { .. } => "MP0706",
+            Self::StateContent { .. } => "MP0704",
+            Self::BadRecord { .. } => "MP0504",
+            Self::RowRejected { .. } => "MP0801",
+            Self::SumOverflow { .. } => "MP0802",
+            Self::TaskPanicked { .. } => "MP0803",
+            Self::Aborted { .. } => "MP0804",
+            Self::TooLarge { .. } => "MP0805",
+            Self::Pool { .. } | Self::Arrow { .. } => "MP0901",
+            Self::Port { source, .. } => return source.0.code(),
+        })
+    }
+
+    fn domain(&self) -> Domain {
+        match self {
+            Self::Port { source, .. } => source.0.domain(),
+            Self::TaskPanicked { .. } | Self::Arrow { .. } | Self::StateContent { .. } => Domain::Internal,
+            Self::Pool { .. } => Domain::External,
+            _ => Domain::User,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Port { source, .. } => source.0.retry(),
+            Self::Aborted { .. } => Retry::Backoff,
+            Self::TaskPanicked { .. } | Self::Arrow { .. } | Self::StateContent { .. } => Retry::No,
+            _ => Retry::AfterAction,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A plan that was found to make sense: every rule of `wit/dataflow.wit` holds.
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+use arrow::datatypes::SchemaRef;
+use millpond_core::{Node, NodeId, Operator, Plan};
+
+use crate::error::Result;
+
+/// A validated plan, and what follows from it.
+///
+/// **Source**: `org.apache.spark.streaming.DStreamGraph`.
+#[derive(Clone, Debug)]
+pub struct StreamGraph {
+    plan: Plan,
+    batch_interval_ms: u64,
+    /// Of each node: how often it gives a batch.
+    slides_ms: Vec<u64>,
+    /// Of each node: who takes its rows.
+    consumers: Vec<Vec<NodeId>>,
+}
+
+impl StreamGraph {
+    /// Checks a plan.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the node's name: `PlanShape`, `NodeName`, `Cycle`, `SchemaMismatch`, `KeyColumns`,
+    /// `WindowInterval` or `OperatorSettings`.
+    pub fn try_new(plan: Plan, batch_interval_ms: u64) -> Result<Self> {
+        check::check(&plan)?;
+        let slides_ms = check::slides(&plan, batch_interval_ms)?;
+        let mut consumers = vec![Vec::new(); plan.nodes.len()];
+        for (number, node) in (0..).map(NodeId).zip(&plan.nodes) {
+            for input in &node.inputs {
+                consumers[input.index()].push(number);
+            }
+        }
+        Ok(Self { plan, batch_interval_ms, slides_ms, consumers })
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Milliseconds.
+    #[must_use]
+    pub fn batch_interval_ms(&self) -> u64 {
+        self.batch_interval_ms
+    }
+
+    /// How often a node gives a batch, in milliseconds: the batch interval, or the slide of the window above it.
+    #[must_use]
+    pub fn slide_ms(&self, node: NodeId) -> u64 {
+        self.slides_ms[node.index()]
+    }
+
+    /// The nodes that take a node's rows.
+    #[must_use]
+    pub fn consumers(&self, node: NodeId) -> &[NodeId] {
+        &self.consumers[node.index()]
+    }
+
+    /// Names and columns of the sources, each name once.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(&str, &SchemaRef)> {
+        self.named(|operator| if let Operator::Source(name) = operator { Some(name) } else { None })
+    }
+
+    /// Names and columns of the sinks.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<(&str, &SchemaRef)> {
+        self.named(|operator| if let Operator::Sink(name) = operator { Some(name) } else { None })
+    }
+
+    /// Names of the components that serve as steps, with the columns that go in and come out.
+    #[must_use]
+    pub fn transforms<'a>(&'a self) -> Vec<(&'a str, &'a SchemaRef, &'a SchemaRef)> {
+        let transform = |node: &'a Node| match &node.operator {
+            Operator::Transform(name) => {
+                Some((name.as_str(), &self.plan.nodes[node.inputs[0].index()].schema, &node.schema))
+            }
+            _ => None,
+        };
+        self.plan.nodes.iter().filter_map(transform).collect()
+    }
+
+    fn named<'a>(&'a self, pick: impl Fn(&'a Operator) -> Option<&'a String>) -> Vec<(&'a str, &'a SchemaRef)> {
+        self.plan.nodes.iter().filter_map(|node| Some((pick(&node.operator)?.as_str(), &node.schema))).collect()
+    }
+}

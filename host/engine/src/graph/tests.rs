@@ -1,0 +1,195 @@
+//! Every rule of a plan, broken once.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
+use millpond_core::{Classify, Node, NodeId, Operator, Plan};
+
+use super::StreamGraph;
+use crate::Error;
+
+fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+    let field = |(name, data_type): &(&str, DataType)| Field::new(*name, data_type.clone(), false);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+fn pairs() -> SchemaRef {
+    schema(&[("word", DataType::Utf8), ("count", DataType::Int64)])
+}
+
+fn node(name: &str, operator: Operator, inputs: &[u32], schema: SchemaRef, key_columns: usize) -> Node {
+    Node { name: name.to_owned(), operator, inputs: inputs.iter().map(|input| NodeId(*input)).collect(), schema, key_columns }
+}
+
+/// source -> stage -> (the node under test) -> sink
+fn plan(operator: Operator, columns: SchemaRef, key_columns: usize) -> Plan {
+    let sink_columns = Arc::clone(&columns);
+    Plan {
+        nodes: vec![
+            node("source lines", Operator::Source("lines".to_owned()), &[], schema(&[("line", DataType::Utf8)]), 0),
+            node("split", Operator::Stage("flat_map".to_owned()), &[0], pairs(), 1),
+            node("it", operator, &[1], columns, key_columns),
+            node("sink counts", Operator::Sink("counts".to_owned()), &[2], sink_columns, 0),
+        ],
+    }
+}
+
+fn sums() -> Merge {
+    Merge::Columns(vec![ColumnMerge::Sum])
+}
+
+fn reduce(merge: Merge, zero_when_empty: bool) -> Operator {
+    Operator::Reduce(Reduce { merge, zero_when_empty })
+}
+
+fn window(length_ms: u64, slide_ms: u64) -> Operator {
+    Operator::Window(Window { length_ms, slide_ms })
+}
+
+fn refused(plan: Plan) -> (String, String) {
+    let error: Error = StreamGraph::try_new(plan, 1000).expect_err("the plan is wrong");
+    (error.code().to_string(), error.to_string())
+}
+
+#[track_caller]
+fn refused_with(plan: Plan, code: &str, part: &str) {
+    let (found, message) = refused(plan);
+    assert_eq!(found, code, "{message}");
+    assert!(message.contains(part), "`{message}` says nothing of `{part}`");
+}
+
+#[test]
+fn good_plan_passes() {
+    let graph = StreamGraph::try_new(plan(reduce(sums(), false), pairs(), 1), 1000).unwrap();
+    assert_eq!(graph.sources()[0].0, "lines");
+    assert_eq!(graph.sinks()[0].0, "counts");
+    assert_eq!(graph.consumers(NodeId(1)), [NodeId(2)]);
+    assert_eq!(graph.slide_ms(NodeId(3)), 1000);
+}
+
+#[test]
+fn empty_plan_is_refused() {
+    refused_with(Plan { nodes: vec![] }, "MP0401", "no nodes");
+}
+
+#[test]
+fn plan_without_sink_is_refused() {
+    let mut plan = plan(reduce(sums(), false), pairs(), 1);
+    plan.nodes.pop();
+    refused_with(plan, "MP0401", "no sink");
+}
+
+#[test]
+fn huge_plan_is_refused() {
+    let mut plan = plan(reduce(sums(), false), pairs(), 1);
+    for number in 0..1024 {
+        plan.nodes.push(node(&format!("n{number}"), Operator::Stage(String::new()), &[1], pairs(), 1));
+    }
+    refused_with(plan, "MP0401", "more than 1024");
+}
+
+#[test]
+fn duplicate_name_is_refused() {
+    let mut plan = plan(reduce(sums(), false), pairs(), 1);
+    plan.nodes[2].name = "split".to_owned();
+    refused_with(plan, "MP0402", "so is node 1");
+}
+
+#[test]
+fn sink_used_twice_is_refused() {
+    let mut plan = plan(reduce(sums(), false), pairs(), 1);
+    plan.nodes.push(node("again", Operator::Sink("counts".to_owned()), &[2], pairs(), 0));
+    refused_with(plan, "MP0402", "used twice");
+}
+
+#[test]
+fn cycle_is_refused() {
+    let mut plan = plan(reduce(sums(), false), pairs(), 1);
+    plan.nodes[1].inputs = vec![NodeId(2)];
+    refused_with(plan, "MP0403", "`split`");
+}
+
+#[test]
+fn unknown_input_is_refused() {
+    let mut plan = plan(reduce(sums(), false), pairs(), 1);
+    plan.nodes[2].inputs = vec![NodeId(77)];
+    refused_with(plan, "MP0403", "node 77");
+}
+
+#[test]
+fn schemas_that_disagree_are_shown_both() {
+    let wrong = schema(&[("word", DataType::Utf8), ("count", DataType::Float64)]);
+    refused_with(plan(reduce(sums(), false), wrong, 1), "MP0404", "expected: word: utf8, count: float64\n  found:    word: utf8, count: int64");
+}
+
+#[test]
+fn wrong_number_of_inputs_is_refused() {
+    refused_with(plan(Operator::Union, pairs(), 1), "MP0407", "two inputs or more");
+}
+
+#[test]
+fn keys_that_do_not_fit_are_refused() {
+    refused_with(plan(Operator::UpdateState { every_batch: false }, pairs(), 0), "MP0405", "needs a key");
+    refused_with(plan(Operator::UpdateState { every_batch: false }, pairs(), 2), "MP0405", "key columns");
+    refused_with(plan(reduce(sums(), false), pairs(), 3), "MP0405", "declares 3");
+}
+
+#[test]
+fn merges_that_do_not_fit_are_refused() {
+    refused_with(plan(reduce(Merge::Columns(vec![]), false), pairs(), 1), "MP0407", "merges 0 columns");
+    refused_with(plan(reduce(sums(), true), pairs(), 1), "MP0407", "zero-when-empty");
+}
+
+#[test]
+fn windows_that_do_not_fit_the_batches_are_refused() {
+    refused_with(plan(window(1500, 1000), pairs(), 1), "MP0406", "use 1000 ms or 2000 ms");
+    refused_with(plan(window(2000, 300), pairs(), 1), "MP0406", "slide of 300 ms");
+    refused_with(plan(window(0, 1000), pairs(), 1), "MP0406", "at least one");
+}
+
+#[test]
+fn union_of_different_slides_is_refused() {
+    let mut plan = plan(window(4000, 2000), pairs(), 1);
+    plan.nodes[3] = node("both", Operator::Union, &[1, 2], pairs(), 1);
+    plan.nodes.push(node("out", Operator::Sink("counts".to_owned()), &[3], pairs(), 0));
+    refused_with(plan, "MP0406", "every 1000 ms");
+}
+
+#[test]
+fn window_over_a_window_must_fit_its_slide() {
+    let mut plan = plan(window(4000, 2000), pairs(), 1);
+    plan.nodes[3] = node("second", window(3000, 3000), &[2], pairs(), 1);
+    plan.nodes.push(node("out", Operator::Sink("counts".to_owned()), &[3], pairs(), 0));
+    refused_with(plan, "MP0406", "slide of the window above");
+}
+
+#[test]
+fn inverse_of_floats_is_refused() {
+    let floats = schema(&[("word", DataType::Utf8), ("mean", DataType::Float64)]);
+    let window = Window { length_ms: 2000, slide_ms: 1000 };
+    let operator = Operator::ReduceWindow(ReduceWindow { window, merge: sums(), invertible: true, keep_empty_keys: false, zero_when_empty: false });
+    let mut plan = plan(operator, Arc::clone(&floats), 1);
+    plan.nodes[1].schema = floats;
+    refused_with(plan, "MP0407", "only sums of int64");
+}
+
+#[test]
+fn sort_must_leave_its_visible_columns() {
+    let order = vec![Ordering { column: 9, descending: false }];
+    refused_with(plan(Operator::Sort(Sort { order, limit: None, hidden_columns: 0 }), pairs(), 0), "MP0407", "column 9");
+    refused_with(plan(Operator::Sort(Sort { order: vec![], limit: None, hidden_columns: 1 }), pairs(), 0), "MP0404", "hidden");
+    refused_with(plan(Operator::Sort(Sort { order: vec![], limit: None, hidden_columns: 2 }), pairs(), 0), "MP0407", "hides 2 of 2");
+}
+
+#[test]
+fn repeated_column_names_are_refused() {
+    let twice = schema(&[("a", DataType::Utf8), ("a", DataType::Int64)]);
+    refused_with(plan(Operator::Stage(String::new()), twice, 0), "MP0407", "two columns are called `a`");
+}
+
+#[test]
+fn foreign_types_are_refused() {
+    let foreign = schema(&[("a", DataType::Utf8), ("b", DataType::Int8)]);
+    refused_with(plan(Operator::Stage(String::new()), foreign, 0), "MP0407", "cannot cross");
+}

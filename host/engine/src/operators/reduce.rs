@@ -1,0 +1,184 @@
+//! Merges rows of equal keys within a batch.
+//!
+//! Rows are shuffled by key, grouped, and merged: column by column in the host, or by the plugin. Every row is an
+//! accumulator, so rows that a stage has combined and rows that it has not are treated alike.
+//! Source: `PairDStreamFunctions.reduceByKey`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{take, take_record_batch};
+use arrow::datatypes::{DataType, Fields, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::util::display::array_value_to_string;
+use millpond_core::plan::{ColumnMerge, Merge, Reduce};
+use millpond_core::{Node, PartitionBatch, TaskInfo, UserFunction};
+
+use super::{BatchContext, NodeRef, Rows};
+use crate::columns::{self, ByteRows, integers};
+use crate::error::{Error, Result};
+use crate::group::{Groups, order_by_group};
+use crate::key::Keys;
+use crate::shuffle;
+
+pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, reduce: &Reduce) -> Result<Rows> {
+    let merged = merged(context, node, input, &reduce.merge)?;
+    let mut partitions = merged.partitions;
+    if reduce.zero_when_empty && let [only] = &mut partitions[..] && only.rows.num_rows() == 0 {
+        only.rows = zeros(node.node)?;
+    }
+    Ok(Rows { partitions, hashed: true })
+}
+
+/// One row a key, in the partition that the key belongs to.
+pub(crate) fn merged(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, merge: &Merge) -> Result<Rows> {
+    let schema = &node.node.schema;
+    let shuffled = if input.hashed {
+        input.partitions
+    } else {
+        shuffle::by_key(context.pool, node.name(), schema, node.node.key_columns, input.partitions, context.parallelism)?
+    };
+    let count = shuffled.len();
+    let partitions = context.pool.run(shuffled, |batch| {
+        let task = context.task(&batch, count);
+        let (rows, _) = Merger { node, merge, function: context.function, task }.merge(&batch.rows)?;
+        Ok(PartitionBatch { partition: batch.partition, rows })
+    })?;
+    Ok(Rows { partitions, hashed: true })
+}
+
+/// One row of zeros: what a count of nothing is.
+pub(crate) fn zeros(node: &Node) -> Result<RecordBatch> {
+    let zero = |data_type: &DataType| -> ArrayRef {
+        match data_type {
+            DataType::Float64 => Arc::new(Float64Array::from(vec![0.0])),
+            _ => Arc::new(Int64Array::from(vec![0])),
+        }
+    };
+    let columns = node.schema.fields().iter().map(|field| zero(field.data_type())).collect();
+    columns::batch(&node.name, &node.schema, columns, 1)
+}
+
+/// Merges the rows of one partition.
+pub(crate) struct Merger<'a> {
+    pub(crate) node: NodeRef<'a>,
+    pub(crate) merge: &'a Merge,
+    pub(crate) function: &'a dyn UserFunction,
+    pub(crate) task: TaskInfo,
+}
+
+impl Merger<'_> {
+    /// One row a key, and how many rows went into each.
+    pub(crate) fn merge(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<u32>)> {
+        let name = self.node.name();
+        let schema = &self.node.node.schema;
+        let rows = &shuffle::rename(name, schema, rows)?;
+        let key_columns = self.node.node.key_columns;
+        let key_fields = Fields::from(&schema.fields()[..key_columns]);
+        let keys = Keys::encode(name, &key_fields, &rows.columns()[..key_columns], rows.num_rows())?;
+        let groups = Groups::by_key(&keys);
+        if groups.all_single() {
+            return Ok((rows.clone(), vec![1; rows.num_rows()]));
+        }
+        let first_rows = UInt32Array::from(groups.first_row.clone());
+        let mut merged = Vec::with_capacity(rows.num_columns());
+        for column in &rows.columns()[..key_columns] {
+            merged.push(take(column, &first_rows, None).map_err(Error::arrow(name))?);
+        }
+        let (offsets, order) = order_by_group(&groups.group_of_row, groups.len());
+        let counts = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        match self.merge {
+            Merge::Columns(merges) => {
+                for (index, merge) in merges.iter().enumerate() {
+                    merged.push(self.merge_column(rows, key_columns + index, *merge, &groups)?);
+                }
+            }
+            Merge::Custom => {
+                let values = rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
+                let values = take_record_batch(&values, &UInt32Array::from(order)).map_err(Error::arrow(name))?;
+                merged.extend_from_slice(self.call_merge(&offsets, &values)?.columns());
+            }
+        }
+        Ok((columns::batch(name, schema, merged, groups.len())?, counts))
+    }
+
+    /// Has the plugin merge groups of value rows.
+    pub(crate) fn call_merge(&self, offsets: &[u32], values: &RecordBatch) -> Result<RecordBatch> {
+        self.function
+            .merge(self.node.id, &self.task, offsets, values)
+            .map_err(Error::port(format!("node `{}`", self.node.name())))
+    }
+
+    fn merge_column(&self, rows: &RecordBatch, index: usize, merge: ColumnMerge, groups: &Groups) -> Result<ArrayRef> {
+        let column = rows.column(index);
+        match merge {
+            ColumnMerge::Sum => match column.data_type() {
+                DataType::Int64 => self.sum_integers(rows, index, groups),
+                _ => {
+                    let mut sums = vec![0.0; groups.len()];
+                    let values = column.as_primitive::<Float64Type>().values();
+                    groups.group_of_row.iter().zip(values).for_each(|(group, value)| sums[*group as usize] += value);
+                    Ok(Arc::new(Float64Array::from(sums)))
+                }
+            },
+            ColumnMerge::Min | ColumnMerge::Max => {
+                let best = UInt32Array::from(best_rows(column, merge, groups));
+                take(column, &best, None).map_err(Error::arrow(self.node.name()))
+            }
+        }
+    }
+
+    fn sum_integers(&self, rows: &RecordBatch, index: usize, groups: &Groups) -> Result<ArrayRef> {
+        let mut sums = vec![0i64; groups.len()];
+        let values = rows.column(index).as_primitive::<Int64Type>().values();
+        for (row, (group, value)) in groups.group_of_row.iter().zip(values).enumerate() {
+            let sum = &mut sums[*group as usize];
+            *sum = sum.checked_add(*value).ok_or_else(|| overflow(self.node.node, rows, index, row))?;
+        }
+        Ok(Arc::new(Int64Array::from(sums)))
+    }
+}
+
+/// The error for a sum that left its range at a row.
+pub(crate) fn overflow(node: &Node, rows: &RecordBatch, column: usize, row: usize) -> Error {
+    let key: Vec<String> = rows.columns()[..node.key_columns]
+        .iter()
+        .map(|column| array_value_to_string(column, row).unwrap_or_default())
+        .collect();
+    let column = node.schema.field(column).name().clone();
+    Error::SumOverflow { node: node.name.clone(), column, key: format!("({})", key.join(", ")) }
+}
+
+fn best_rows(column: &ArrayRef, merge: ColumnMerge, groups: &Groups) -> Vec<u32> {
+    match column.data_type() {
+        DataType::Float64 => {
+            let values = column.as_primitive::<Float64Type>().values();
+            let nan_last = |left: f64, right: f64| left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
+            best(merge, groups, |left, right| nan_last(values[left as usize], values[right as usize]))
+        }
+        DataType::Utf8 => {
+            let values = ByteRows::of(column);
+            best(merge, groups, |left, right| values.row(left as usize).cmp(values.row(right as usize)))
+        }
+        _ => {
+            let values = integers(column);
+            best(merge, groups, |left, right| values[left as usize].cmp(&values[right as usize]))
+        }
+    }
+}
+
+fn best(merge: ColumnMerge, groups: &Groups, compare: impl Fn(u32, u32) -> std::cmp::Ordering) -> Vec<u32> {
+    let wanted = if merge == ColumnMerge::Min { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater };
+    let mut best = groups.first_row.clone();
+    for (row, group) in (0u32..).zip(&groups.group_of_row) {
+        let best = &mut best[*group as usize];
+        if compare(row, *best) == wanted {
+            *best = row;
+        }
+    }
+    best
+}
+
+/// The value columns of a keyed schema.
+pub(crate) fn value_schema(schema: &Schema, key_columns: usize) -> SchemaRef {
+    Arc::new(Schema::new(Fields::from(&schema.fields()[key_columns..])))
+}

@@ -1,0 +1,334 @@
+//! Reduce over a sliding window, kept incrementally.
+//!
+//! Each batch is reduced on its own as it comes (its *pane*). At a slide, without an inverse the panes of the window are merged
+//! anew; with one, panes that leave are taken off running totals and new ones are added. Either way the same rows come
+//! out: a key is there while a pane of the window holds it, because totals count the panes of each key.
+//!
+//! Durable are the panes; totals are made again from them, except where empty keys are kept, as those are in no pane.
+//! Source: `PairDStreamFunctions.reduceByKeyAndWindow`, `ReducedWindowedDStream`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef};
+use millpond_core::batch::partitions;
+use millpond_core::plan::{Merge, ReduceWindow};
+use millpond_core::store::NodeState;
+use millpond_core::{BatchTime, Node, NodeId, PartitionBatch, PartitionId, StateChange, StateDelta, TaskInfo, UserFunction};
+
+use super::reduce::{self, Merger, overflow, value_schema};
+use super::window::memory;
+use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
+use crate::ComputePool;
+use crate::columns;
+use crate::error::{Error, Result};
+use crate::key::{Keys, hash};
+use crate::shuffle::{self, concat};
+use crate::state::KeyedState;
+
+/// The column after the values in totals: in how many panes of the window the key is.
+const PANES: &str = "\u{0}panes";
+
+/// State of a reduce-window node.
+pub(crate) struct ReduceWindowOperator {
+    id: NodeId,
+    node: Node,
+    settings: ReduceWindow,
+    partitions: Vec<Partition>,
+    deltas: Vec<StateDelta>,
+}
+
+struct Partition {
+    /// Panes that a window to come may need, oldest first.
+    panes: VecDeque<(BatchTime, RecordBatch)>,
+    /// With an inverse: what the panes up to `added_up_to` and after the window's edge come to.
+    totals: Option<KeyedState>,
+    added_up_to: BatchTime,
+}
+
+impl ReduceWindowOperator {
+    pub(crate) fn new(id: NodeId, node: &Node, settings: &ReduceWindow, parallelism: usize) -> Self {
+        let count = if node.key_columns == 0 { 1 } else { parallelism };
+        let schema = totals_schema(&node.schema);
+        let totals = || settings.invertible.then(|| KeyedState::new(&node.name, &schema, node.key_columns));
+        let partition = |_| Partition { panes: VecDeque::new(), totals: totals(), added_up_to: BatchTime(i64::MIN) };
+        Self {
+            id,
+            node: node.clone(),
+            settings: settings.clone(),
+            partitions: (0..count).map(partition).collect(),
+            deltas: Vec::new(),
+        }
+    }
+
+    pub(crate) fn run(&mut self, context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows) -> Result<Option<Rows>> {
+        let reduced = reduce::merged(context, node, input, &self.settings.merge)?;
+        let time = context.batch_time;
+        for (partition, batch) in self.partitions.iter_mut().zip(reduced.partitions) {
+            if batch.rows.num_rows() > 0 {
+                let change = StateChange::AppendPane { time, rows: batch.rows.clone() };
+                self.deltas.push(StateDelta { node: self.node.name.clone(), change });
+                partition.panes.push_back((time, batch.rows));
+            }
+        }
+        if !context.is_slide(self.settings.window.slide_ms) {
+            return Ok(None);
+        }
+        let edge = time.minus_ms(self.settings.window.length_ms);
+        let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
+        let settings = &self.settings;
+        let items: Vec<_> = self.partitions.iter_mut().zip(0u32..).collect();
+        let rows = context.pool.run(items, |(partition, number)| {
+            let task = TaskInfo { batch_time: time, partition: PartitionId(number), partitions: count, attempt: 0 };
+            let slide = Slide { node, settings, function: context.function, task };
+            partition.slide(&slide, edge, time)
+        })?;
+        self.deltas.push(StateDelta { node: self.node.name.clone(), change: StateChange::DropPanes { up_to: edge } });
+        let mut output = partitions(rows);
+        if settings.zero_when_empty && let [only] = &mut output[..] && only.rows.num_rows() == 0 {
+            only.rows = reduce::zeros(&self.node)?;
+        }
+        Ok(Some(Rows { partitions: output, hashed: true }))
+    }
+}
+
+/// Totals have the node's columns and the pane count.
+fn totals_schema(schema: &Schema) -> Schema {
+    let mut fields = schema.fields().to_vec();
+    fields.push(Arc::new(Field::new(PANES, DataType::Int64, false)));
+    Schema::new(fields)
+}
+
+/// One slide of one partition.
+struct Slide<'a> {
+    node: NodeRef<'a>,
+    settings: &'a ReduceWindow,
+    function: &'a dyn UserFunction,
+    task: TaskInfo,
+}
+
+impl Partition {
+    /// Moves the window to `(edge, time]` and gives its rows.
+    fn slide(&mut self, slide: &Slide<'_>, edge: BatchTime, time: BatchTime) -> Result<RecordBatch> {
+        let name = slide.node.name();
+        let schema = &slide.node.node.schema;
+        let in_totals = |pane: &(BatchTime, RecordBatch), added: BatchTime| pane.0 <= added;
+        let leaving: Vec<_> = {
+            let count = self.panes.iter().take_while(|(time, _)| *time <= edge).count();
+            self.panes.drain(..count).collect()
+        };
+        let Some(totals) = &mut self.totals else {
+            let panes = concat(name, schema, self.panes.iter().map(|(_, rows)| rows))?;
+            return Ok(slide.merger().merge(&panes)?.0);
+        };
+        let added = self.added_up_to;
+        // Leaving first: a key whose last pane leaves is gone, so that rows that come now start it afresh.
+        let leaving = leaving.iter().filter(|pane| in_totals(pane, added)).map(|(_, rows)| rows);
+        slide.take_off(totals, &concat(name, schema, leaving)?)?;
+        let coming = self.panes.iter().filter(|pane| !in_totals(pane, added)).map(|(_, rows)| rows);
+        slide.add(totals, &concat(name, schema, coming)?)?;
+        self.added_up_to = time;
+        if !slide.settings.keep_empty_keys {
+            // Not durable: made again from the panes.
+            totals.forget_changes();
+        }
+        let slots: Vec<u32> = totals.table().occupied().collect();
+        let rows = totals.rows(&Arc::new(totals_schema(schema)), &slots)?;
+        let columns = rows.columns()[..schema.fields().len()].to_vec();
+        columns::batch(name, schema, columns, rows.num_rows())
+    }
+}
+
+impl<'a> Slide<'a> {
+    fn merger(&self) -> Merger<'a> {
+        Merger { node: self.node, merge: &self.settings.merge, function: self.function, task: self.task }
+    }
+
+    /// Takes panes off the totals.
+    fn take_off(&self, totals: &mut KeyedState, panes: &RecordBatch) -> Result<()> {
+        if panes.num_rows() == 0 {
+            return Ok(());
+        }
+        let (rows, counts) = self.merger().merge(panes)?;
+        let (slots, _) = self.slots(totals, &rows)?;
+        let before = totals.values(&slots)?;
+        let values = self.values(&rows)?;
+        let old = self.without_panes(&before)?;
+        let new = match &self.settings.merge {
+            Merge::Columns(_) => self.combine(&rows, &old, &values, i64::checked_sub)?,
+            Merge::Custom => self
+                .function
+                .subtract(self.node.id, &self.task, &old, &values)
+                .map_err(Error::port(format!("node `{}`", self.node.name())))?,
+        };
+        let panes_left: Vec<i64> =
+            panes_of(&before).iter().zip(&counts).map(|(panes, leaving)| panes - i64::from(*leaving)).collect();
+        let (gone, kept): (Vec<usize>, Vec<usize>) =
+            (0..slots.len()).partition(|row| panes_left[*row] <= 0 && !self.settings.keep_empty_keys);
+        let pairs: Vec<(u32, u32)> = kept.into_iter().map(|row| (row as u32, slots[row])).collect();
+        totals.put(&self.with_panes(totals, &new, panes_left)?, &pairs);
+        gone.into_iter().for_each(|row| totals.remove(slots[row], true));
+        Ok(())
+    }
+
+    /// Adds panes to the totals.
+    fn add(&self, totals: &mut KeyedState, panes: &RecordBatch) -> Result<()> {
+        if panes.num_rows() == 0 {
+            return Ok(());
+        }
+        let (rows, counts) = self.merger().merge(panes)?;
+        let (slots, new_keys) = self.slots(totals, &rows)?;
+        let values = self.values(&rows)?;
+        let known: Vec<u32> = (0u32..).zip(&new_keys).filter(|(_, new)| !**new).map(|(row, _)| row).collect();
+        let fresh: Vec<u32> = (0u32..).zip(&new_keys).filter(|(_, new)| **new).map(|(row, _)| row).collect();
+        let counts: Vec<i64> = counts.into_iter().map(i64::from).collect();
+
+        let pairs: Vec<(u32, u32)> = fresh.iter().map(|row| (*row, slots[*row as usize])).collect();
+        totals.put(&self.with_panes(totals, &values, counts.clone())?, &pairs);
+        if known.is_empty() {
+            return Ok(());
+        }
+        let known_slots: Vec<u32> = known.iter().map(|row| slots[*row as usize]).collect();
+        let before = totals.values(&known_slots)?;
+        let old = self.without_panes(&before)?;
+        let take = |batch: &RecordBatch| {
+            take_record_batch(batch, &UInt32Array::from(known.clone())).map_err(Error::arrow(self.node.name()))
+        };
+        let (known_rows, known_values) = (take(&rows)?, take(&values)?);
+        let merged = match &self.settings.merge {
+            Merge::Columns(_) => self.combine(&known_rows, &old, &known_values, i64::checked_add)?,
+            Merge::Custom => self.merge_pairs(&old, &known_values)?,
+        };
+        let panes = panes_of(&before).iter().zip(&known).map(|(panes, row)| panes + counts[*row as usize]).collect();
+        let pairs: Vec<(u32, u32)> = (0u32..).zip(known_slots).collect();
+        totals.put(&self.with_panes(totals, &merged, panes)?, &pairs);
+        Ok(())
+    }
+
+    /// The slot of each row's key, and whether it is new.
+    fn slots(&self, totals: &mut KeyedState, rows: &RecordBatch) -> Result<(Vec<u32>, Vec<bool>)> {
+        let key_columns = self.node.node.key_columns;
+        let fields = Fields::from(&self.node.node.schema.fields()[..key_columns]);
+        let keys = Keys::encode(self.node.name(), &fields, &rows.columns()[..key_columns], rows.num_rows())?;
+        Ok((0..rows.num_rows()).map(|row| totals.insert(hash(keys.get(row)), keys.get(row))).unzip())
+    }
+
+    fn values(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let columns = rows.columns()[self.node.node.key_columns..].to_vec();
+        columns::batch(self.node.name(), &self.value_schema(), columns, rows.num_rows())
+    }
+
+    fn value_schema(&self) -> SchemaRef {
+        value_schema(&self.node.node.schema, self.node.node.key_columns)
+    }
+
+    fn without_panes(&self, totals: &RecordBatch) -> Result<RecordBatch> {
+        let columns = totals.columns()[..totals.num_columns() - 1].to_vec();
+        columns::batch(self.node.name(), &self.value_schema(), columns, totals.num_rows())
+    }
+
+    fn with_panes(&self, totals: &KeyedState, values: &RecordBatch, panes: Vec<i64>) -> Result<RecordBatch> {
+        let mut columns = values.columns().to_vec();
+        columns.push(Arc::new(Int64Array::from(panes)));
+        columns::batch(self.node.name(), totals.value_schema(), columns, values.num_rows())
+    }
+
+    /// int64 columns of two batches, row by row. The graph lets only sums of int64 be inverted by the host.
+    fn combine(
+        &self,
+        keyed_rows: &RecordBatch,
+        left: &RecordBatch,
+        right: &RecordBatch,
+        with: impl Fn(i64, i64) -> Option<i64>,
+    ) -> Result<RecordBatch> {
+        let mut combined: Vec<ArrayRef> = Vec::with_capacity(left.num_columns());
+        for (index, (left, right)) in left.columns().iter().zip(right.columns()).enumerate() {
+            let (left, right) = (left.as_primitive::<Int64Type>().values(), right.as_primitive::<Int64Type>().values());
+            let column = left.iter().zip(right).enumerate().map(|(row, (left, right))| {
+                with(*left, *right).ok_or_else(|| overflow(self.node.node, keyed_rows, self.node.node.key_columns + index, row))
+            });
+            combined.push(Arc::new(Int64Array::from(column.collect::<Result<Vec<_>>>()?)));
+        }
+        columns::batch(self.node.name(), &self.value_schema(), combined, left.num_rows())
+    }
+
+    /// Has the plugin merge row by row: groups of two.
+    fn merge_pairs(&self, left: &RecordBatch, right: &RecordBatch) -> Result<RecordBatch> {
+        let rows = left.num_rows() as u32;
+        let both = concat_batches(&self.value_schema(), [left, right]).map_err(Error::arrow(self.node.name()))?;
+        let order: UInt32Array = (0..rows).flat_map(|row| [row, row + rows]).collect::<Vec<_>>().into();
+        let pairs = take_record_batch(&both, &order).map_err(Error::arrow(self.node.name()))?;
+        let offsets: Vec<u32> = (0..=rows).map(|row| row * 2).collect();
+        self.merger().call_merge(&offsets, &pairs)
+    }
+}
+
+fn panes_of(totals: &RecordBatch) -> &[i64] {
+    totals.column(totals.num_columns() - 1).as_primitive::<Int64Type>().values()
+}
+
+impl Stateful for ReduceWindowOperator {
+    fn restore(&mut self, state: NodeState, start: BatchTime, last: BatchTime, context: &Restore<'_>) -> Result<()> {
+        let slide_ms = self.settings.window.slide_ms.cast_signed();
+        let last_slide = BatchTime(last.0 - last.0.wrapping_sub(start.0).rem_euclid(slide_ms));
+        let count = self.partitions.len();
+        for (time, batches) in state.panes {
+            for (number, rows) in self.spread(context.pool, batches, count)?.into_iter().enumerate() {
+                if rows.rows.num_rows() > 0 {
+                    self.partitions[number].panes.push_back((time, rows.rows));
+                }
+            }
+        }
+        let node = NodeRef { id: self.id, node: &self.node };
+        let settings = &self.settings;
+        for (number, partition) in self.partitions.iter_mut().enumerate() {
+            partition.added_up_to = last_slide;
+            let Some(totals) = &mut partition.totals else { continue };
+            if settings.keep_empty_keys {
+                state.keyed.iter().for_each(|chunk| totals.restore(chunk, number, count));
+                continue;
+            }
+            let edge = last_slide.minus_ms(settings.window.length_ms);
+            let in_window = partition.panes.iter().filter(|(time, _)| *time > edge && *time <= last_slide);
+            let panes = concat(&self.node.name, &self.node.schema, in_window.map(|(_, rows)| rows))?;
+            let task = TaskInfo { batch_time: last_slide, partition: PartitionId(number as u32), partitions: count as u32, attempt: 0 };
+            Slide { node, settings, function: context.function, task }.add(totals, &panes)?;
+            totals.forget_changes();
+        }
+        Ok(())
+    }
+
+    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
+        let mut deltas = std::mem::take(&mut self.deltas);
+        if self.settings.keep_empty_keys {
+            for partition in &mut self.partitions {
+                if let Some(totals) = &mut partition.totals {
+                    deltas.extend(totals.take_delta()?);
+                }
+            }
+        }
+        Ok(deltas)
+    }
+
+    fn keys(&self) -> u64 {
+        self.partitions.iter().filter_map(|partition| partition.totals.as_ref()).map(|totals| totals.len() as u64).sum()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let partition = |partition: &Partition| {
+            let panes: u64 = partition.panes.iter().map(|(_, rows)| memory(rows)).sum();
+            panes + partition.totals.as_ref().map_or(0, |totals| totals.memory_bytes() as u64)
+        };
+        self.partitions.iter().map(partition).sum()
+    }
+}
+
+impl ReduceWindowOperator {
+    fn spread(&self, pool: &ComputePool, batches: Vec<RecordBatch>, count: usize) -> Result<Vec<PartitionBatch>> {
+        let renamed = batches.iter().map(|rows| shuffle::rename(&self.node.name, &self.node.schema, rows));
+        let renamed = partitions(renamed.collect::<Result<Vec<_>>>()?);
+        shuffle::by_key(pool, &self.node.name, &self.node.schema, self.node.key_columns, renamed, count)
+    }
+}

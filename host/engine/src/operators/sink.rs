@@ -1,0 +1,106 @@
+//! The last node of a stream: picks the rows that the sink's output mode asks for.
+//!
+//! In mode `update` the rows that came out last are kept by key, in memory and in the job's state, so that a restart does not
+//! repeat rows that did not change.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Fields, SchemaRef};
+use millpond_core::store::NodeState;
+use millpond_core::{BatchTime, Node, PartitionBatch, StateDelta};
+
+use super::update_state::kept;
+use super::{NodeRef, Restore, Rows, Stateful};
+use crate::error::Result;
+use crate::key::{self, Keys};
+use crate::shuffle::rename;
+use crate::state::KeyedState;
+
+/// Rows under the sink's own column names.
+pub(crate) fn renamed(node: NodeRef<'_>, input: Rows) -> Result<Vec<PartitionBatch>> {
+    let rename = |batch: PartitionBatch| {
+        Ok(PartitionBatch { partition: batch.partition, rows: rename(node.name(), &node.node.schema, &batch.rows)? })
+    };
+    input.partitions.into_iter().map(rename).collect()
+}
+
+/// What came out last, by key.
+pub(crate) struct UpdateFilter {
+    state: KeyedState,
+    schema: SchemaRef,
+    key_columns: usize,
+    name: String,
+}
+
+impl UpdateFilter {
+    pub(crate) fn new(node: &Node, key_columns: usize) -> Self {
+        Self {
+            state: KeyedState::new(&node.name, &node.schema, key_columns),
+            schema: Arc::clone(&node.schema),
+            key_columns,
+            name: node.name.clone(),
+        }
+    }
+
+    /// The rows that are not what they were; keys that are gone are forgotten.
+    pub(crate) fn changed(&mut self, partitions: Vec<PartitionBatch>) -> Result<Vec<PartitionBatch>> {
+        let mut seen = vec![false; self.state.table().slots()];
+        let mut output = Vec::with_capacity(partitions.len());
+        for batch in partitions {
+            let rows = self.changed_rows(&batch.rows, &mut seen)?;
+            output.push(PartitionBatch { partition: batch.partition, rows });
+        }
+        let gone: Vec<u32> = self.state.table().occupied().filter(|slot| !seen.get(*slot as usize).copied().unwrap_or(false)).collect();
+        gone.into_iter().for_each(|slot| self.state.remove(slot, true));
+        Ok(output)
+    }
+
+    fn changed_rows(&mut self, rows: &RecordBatch, seen: &mut Vec<bool>) -> Result<RecordBatch> {
+        let fields = Fields::from(&self.schema.fields()[..self.key_columns]);
+        let keys = Keys::encode(&self.name, &fields, &rows.columns()[..self.key_columns], rows.num_rows())?;
+        let values = rows
+            .project(&(self.key_columns..rows.num_columns()).collect::<Vec<_>>())
+            .map_err(crate::Error::arrow(&self.name))?;
+        let mut slots = Vec::with_capacity(rows.num_rows());
+        let mut new = Vec::with_capacity(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            let (slot, is_new) = self.state.insert(key::hash(keys.get(row)), keys.get(row));
+            if seen.len() <= slot as usize {
+                seen.resize(slot as usize + 1, false);
+            }
+            seen[slot as usize] = true;
+            slots.push(slot);
+            new.push(is_new);
+        }
+        let before = self.state.values(&slots)?;
+        let same = |row: usize| {
+            let columns = before.columns().iter().zip(values.columns());
+            columns.into_iter().all(|(before, now)| before.slice(row, 1).as_ref() == now.slice(row, 1).as_ref())
+        };
+        let changed: Vec<bool> = (0..rows.num_rows()).map(|row| new[row] || !same(row)).collect();
+        let pairs: Vec<(u32, u32)> =
+            (0u32..).zip(&slots).filter(|(row, _)| changed[*row as usize]).map(|(row, slot)| (row, *slot)).collect();
+        self.state.put(&values, &pairs);
+        kept(&self.name, rows, &changed)
+    }
+}
+
+impl Stateful for UpdateFilter {
+    fn restore(&mut self, state: NodeState, _: BatchTime, _: BatchTime, _: &Restore<'_>) -> Result<()> {
+        state.keyed.iter().for_each(|chunk| self.state.restore(chunk, 0, 1));
+        Ok(())
+    }
+
+    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
+        Ok(self.state.take_delta()?.into_iter().collect())
+    }
+
+    fn keys(&self) -> u64 {
+        self.state.len() as u64
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.state.memory_bytes() as u64
+    }
+}

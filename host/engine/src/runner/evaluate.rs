@@ -1,0 +1,229 @@
+//! One batch through the graph, node by node; the tasks of a node run at the same time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use millpond_core::batch::row_count;
+use millpond_core::receiver::{Poll, SplitReader};
+use millpond_core::{BatchTime, NodeId, Operator, OutputMode, PartitionBatch, PartitionId, Report, SinkBatch, Split, StopSignal};
+
+use super::{JobRunner, Operation, Polled};
+use crate::OnBadRecord;
+use crate::error::{Error, Result};
+use crate::operators::stage::{self, StageInput};
+use crate::operators::{BatchContext, BatchCounts, NodeRef, Rows, reduce, sink, sort, take, union};
+
+/// A batch on its way: rows, or splits that the next stage will read.
+#[derive(Clone)]
+enum Output {
+    Rows(Rows),
+    Splits(Arc<SourceBatch>),
+}
+
+/// A source's splits of one batch.
+struct SourceBatch {
+    name: String,
+    node: usize,
+    reader: Arc<dyn SplitReader>,
+    splits: Vec<Split>,
+    on_bad_record: OnBadRecord,
+}
+
+impl JobRunner {
+    /// Runs all nodes; sinks have prepared their output when this returns.
+    pub(super) fn evaluate(&mut self, batch_time: BatchTime, polled: Polled, stop: &StopSignal) -> Result<BatchCounts> {
+        self.take_progress();
+        let pool = Arc::clone(&self.pool);
+        let function = Arc::clone(&self.function);
+        let graph = self.graph.clone();
+        let context = BatchContext {
+            batch_time,
+            start: self.start,
+            pool: &pool,
+            function: &*function,
+            parallelism: self.options.parallelism,
+            counts: Mutex::new(BatchCounts::default()),
+        };
+        let mut sources = self.source_batches(polled);
+        let mut outputs: Vec<Option<Output>> = Vec::with_capacity(graph.plan().nodes.len());
+        let mut users: Vec<usize> = (0..).map(NodeId).take(graph.plan().nodes.len()).map(|id| graph.consumers(id).len()).collect();
+        for (id, node) in (0..).map(NodeId).zip(&graph.plan().nodes) {
+            if stop.is_abort() {
+                return Err(Error::Aborted { batch_time: batch_time.0 });
+            }
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            for input in &node.inputs {
+                users[input.index()] -= 1;
+                // The last user takes the rows away, so that memory is free as soon as it can be.
+                let output = &mut outputs[input.index()];
+                inputs.push(if users[input.index()] == 0 { output.take() } else { output.clone() });
+            }
+            let node = NodeRef { id, node };
+            let output = if let Operator::Source(name) = &node.node.operator {
+                let at = sources.iter().position(|source| source.name == *name);
+                at.map(|at| self.source(&context, node, sources.swap_remove(at))).transpose()?
+            } else {
+                // One input that gives nothing at this time, and the node gives nothing.
+                match inputs.into_iter().collect::<Option<Vec<Output>>>() {
+                    Some(inputs) => self.node(&context, node, inputs)?.map(Output::Rows),
+                    None => None,
+                }
+            };
+            outputs.push(output);
+        }
+        Ok(context.counts.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take_progress(&mut self) {
+        for source in &mut self.sources {
+            let entries = source.receiver.take_progress();
+            if !entries.is_empty() {
+                self.pending.progress.entry(source.name.clone()).or_default().extend(entries);
+            }
+        }
+    }
+
+    fn source_batches(&self, polled: Polled) -> Vec<SourceBatch> {
+        let batch = |(source, poll): (&super::Source, Poll)| SourceBatch {
+            name: source.name.clone(),
+            node: 0,
+            reader: source.receiver.reader(),
+            splits: poll.splits,
+            on_bad_record: source.on_bad_record,
+        };
+        self.sources.iter().zip(polled).map(batch).collect()
+    }
+
+    /// Splits stay splits when one stage will read them; otherwise they are read here.
+    fn source(&self, context: &BatchContext<'_>, node: NodeRef<'_>, mut source: SourceBatch) -> Result<Output> {
+        source.node = node.id.index();
+        let plan = self.graph.plan();
+        let read_by_stage = match self.graph.consumers(node.id) {
+            [only] => matches!(plan.nodes[only.index()].operator, Operator::Stage(_) | Operator::Transform(_)),
+            _ => false,
+        };
+        let source = Arc::new(source);
+        if read_by_stage { Ok(Output::Splits(source)) } else { self.rows(context, Output::Splits(source)).map(Output::Rows) }
+    }
+
+    fn rows(&self, context: &BatchContext<'_>, output: Output) -> Result<Rows> {
+        match output {
+            Output::Rows(rows) => Ok(rows),
+            Output::Splits(source) => {
+                let schema = &self.graph.plan().nodes[source.node].schema;
+                let items: Vec<_> = numbered(&source.splits);
+                let rows = context.pool.run(items, |(partition, split)| {
+                    let rows = read(context, &source, split)?;
+                    let rows = crate::shuffle::rename(&source.name, schema, &rows)?;
+                    Ok(PartitionBatch { partition, rows })
+                })?;
+                Ok(Rows::new(rows))
+            }
+        }
+    }
+
+    fn node(&mut self, context: &BatchContext<'_>, node: NodeRef<'_>, mut inputs: Vec<Output>) -> Result<Option<Rows>> {
+        let operator = node.node.operator.clone();
+        match operator {
+            Operator::Stage(_) => {
+                let function = context.function;
+                let call = |task: &_, rows: &RecordBatch| function.run_stage(node.id, task, rows);
+                return self.stage(context, node, inputs.remove(0), call).map(Some);
+            }
+            Operator::Transform(name) => {
+                let transform = Arc::clone(&self.transforms[&name]);
+                let call = |task: &_, rows: &RecordBatch| transform.run(task, rows);
+                return self.stage(context, node, inputs.remove(0), call).map(Some);
+            }
+            _ => {}
+        }
+        let mut inputs = inputs.into_iter().map(|input| self.rows(context, input)).collect::<Result<Vec<_>>>()?;
+        if operator == Operator::Union {
+            return union::run(node, inputs).map(Some);
+        }
+        let input = inputs.remove(0);
+        match (&operator, &mut self.operators[node.id.index()]) {
+            (Operator::Reduce(settings), _) => reduce::run(context, node, input, settings).map(Some),
+            (Operator::Sort(settings), _) => sort::run(node, &input, settings).map(Some),
+            (Operator::Take(rows), _) => take::run(node, &input, *rows).map(Some),
+            (_, Operation::Window(window)) => window.run(context, node, input),
+            (_, Operation::ReduceWindow(window)) => window.run(context, node, input),
+            (_, Operation::UpdateState(state)) => {
+                let above = &self.graph.plan().nodes[node.node.inputs[0].index()];
+                state.run(context, node, above, input).map(Some)
+            }
+            (Operator::Sink(name), _) => self.sink(context, node, name, input).map(|()| None),
+            (other, _) => unreachable!("{} nodes are handled above", other.kind()),
+        }
+    }
+
+    fn stage(
+        &self,
+        context: &BatchContext<'_>,
+        node: NodeRef<'_>,
+        input: Output,
+        call: impl Fn(&millpond_core::TaskInfo, &RecordBatch) -> Result<millpond_core::StageOutput, millpond_core::BoxError>
+        + Send
+        + Sync,
+    ) -> Result<Rows> {
+        let on_bad_record = self.options.on_bad_record;
+        match input {
+            Output::Rows(rows) => {
+                let fetch = |rows: PartitionBatch| Ok(StageInput { rows, place: None });
+                stage::run(context, node, rows.partitions, on_bad_record, fetch, call)
+            }
+            Output::Splits(source) => {
+                let fetch = |(partition, split): (PartitionId, &Split)| {
+                    let rows = read(context, &source, split)?;
+                    Ok(StageInput { rows: PartitionBatch { partition, rows }, place: Some(split.place.clone()) })
+                };
+                stage::run(context, node, numbered(&source.splits), on_bad_record, fetch, call)
+            }
+        }
+    }
+
+    fn sink(&mut self, context: &BatchContext<'_>, node: NodeRef<'_>, name: &str, input: Rows) -> Result<()> {
+        let mut partitions = sink::renamed(node, input)?;
+        if let Operation::UpdateFilter(filter) = &mut self.operators[node.id.index()] {
+            partitions = filter.changed(partitions)?;
+        }
+        let rows = row_count(&partitions);
+        context.count(|counts| counts.rows_out += rows as u64);
+        let part = self.sinks.get_mut(name).expect("the runner was made with every sink of the plan");
+        if rows == 0 && part.mode != OutputMode::Complete {
+            return Ok(());
+        }
+        let batch = SinkBatch { batch_time: context.batch_time, schema: Arc::clone(&node.node.schema), partitions };
+        let token = part.sink.prepare(&batch).map_err(Error::port(format!("sink `{name}`")))?;
+        self.pending.tokens.entry(name.to_owned()).or_default().push(token);
+        Ok(())
+    }
+}
+
+fn numbered(splits: &[Split]) -> Vec<(PartitionId, &Split)> {
+    (0..).map(PartitionId).zip(splits).collect()
+}
+
+/// Reads and decodes one split, on a compute thread.
+fn read(context: &BatchContext<'_>, source: &SourceBatch, split: &Split) -> Result<RecordBatch> {
+    let decoded = source.reader.read(split).map_err(Error::port(format!("source `{}`", source.name)))?;
+    if let (OnBadRecord::Fail, Some(bad)) = (source.on_bad_record, decoded.bad_records.first()) {
+        return Err(Error::BadRecord {
+            source_name: source.name.clone(),
+            place: bad.place.clone(),
+            reason: bad.reason.clone(),
+        });
+    }
+    context.count(|counts| {
+        counts.rows_in += decoded.batch.num_rows() as u64;
+        counts.bytes_in += decoded.bytes;
+        counts.bad_records += decoded.bad_records.len() as u64;
+        let report = |bad: millpond_core::BadRecord| Report::BadRecord {
+            source: source.name.clone(),
+            place: bad.place,
+            reason: bad.reason,
+        };
+        counts.reports.extend(decoded.bad_records.into_iter().map(report));
+    });
+    Ok(decoded.batch)
+}

@@ -1,0 +1,323 @@
+//! One running job: its batches, one after the other, and the commits between them.
+//!
+//! ```text
+//! wait for the batch time -> poll receivers -> decode, stages, shuffles, operators -> sinks prepare
+//!     -> one atomic commit (state changes, source progress, sink tokens) -> sinks commit -> tell the listener
+//! ```
+//!
+//! An error anywhere fails the job: nothing of the batch is committed, what sinks prepared is dropped, and the hot state goes
+//! with the runner. A new runner continues from the newest commit.
+//! Source: `org.apache.spark.streaming.scheduler.JobGenerator` and `JobScheduler`.
+
+mod commit;
+mod evaluate;
+mod recover;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use millpond_core::receiver::Poll;
+use millpond_core::{
+    BatchReport, BatchTime, Clock, Epoch, Listener, PollRequest, Receiver, Report, Sink, StateStore, StopSignal,
+    TransformFunction, UserFunction,
+};
+use tracing::{debug, info};
+
+use self::commit::Pending;
+use crate::error::{Error, Result};
+use crate::operators::reduce_window::ReduceWindowOperator;
+use crate::operators::sink::UpdateFilter;
+use crate::operators::update_state::UpdateState;
+use crate::operators::window::WindowOperator;
+use crate::operators::{BatchCounts, Stateful};
+use crate::{ComputePool, JobOptions, JobParts, OnBadRecord, StreamGraph, Summary, Trigger};
+
+/// Runs one job. Nothing in it is shared with other jobs but the compute pool.
+pub struct JobRunner {
+    options: JobOptions,
+    graph: StreamGraph,
+    function: Arc<dyn UserFunction>,
+    transforms: BTreeMap<String, Arc<dyn TransformFunction>>,
+    sources: Vec<Source>,
+    sinks: BTreeMap<String, SinkPart>,
+    operators: Vec<Operation>,
+    store: Box<dyn StateStore>,
+    clock: Arc<dyn Clock>,
+    pool: Arc<ComputePool>,
+    listener: Arc<dyn Listener>,
+    /// The job's very first moment; windows count from here.
+    start: BatchTime,
+    last: Option<BatchTime>,
+    epoch: Epoch,
+    pending: Pending,
+    summary: Summary,
+    created_us: u64,
+    /// After an error the hot state is no longer that of any commit.
+    failed: bool,
+}
+
+struct Source {
+    name: String,
+    receiver: Box<dyn Receiver>,
+    on_bad_record: OnBadRecord,
+}
+
+struct SinkPart {
+    sink: Box<dyn Sink>,
+    mode: millpond_core::OutputMode,
+}
+
+/// What runs at a node besides what its plan entry says.
+enum Operation {
+    Stateless,
+    Window(WindowOperator),
+    ReduceWindow(ReduceWindowOperator),
+    UpdateState(UpdateState),
+    /// A sink in mode update, whose input does not already give changes only.
+    UpdateFilter(UpdateFilter),
+}
+
+impl Operation {
+    fn stateful(&self) -> Option<&dyn Stateful> {
+        match self {
+            Self::Stateless => None,
+            Self::Window(operator) => Some(operator),
+            Self::ReduceWindow(operator) => Some(operator),
+            Self::UpdateState(operator) => Some(operator),
+            Self::UpdateFilter(operator) => Some(operator),
+        }
+    }
+
+    fn stateful_mut(&mut self) -> Option<&mut dyn Stateful> {
+        match self {
+            Self::Stateless => None,
+            Self::Window(operator) => Some(operator),
+            Self::ReduceWindow(operator) => Some(operator),
+            Self::UpdateState(operator) => Some(operator),
+            Self::UpdateFilter(operator) => Some(operator),
+        }
+    }
+}
+
+/// What the receivers have for a batch, in the order of the runner's sources.
+type Polled = Vec<Poll>;
+
+impl JobRunner {
+    /// Recovers the job's newest commit and makes ready for the batch after it.
+    ///
+    /// # Errors
+    /// `MissingPart` when the plan names something that `parts` lacks, `UpdateNeedsKey`, `StateSchema`, and whatever the store,
+    /// the receivers and the sinks say.
+    pub fn try_new(options: JobOptions, parts: JobParts) -> Result<Self> {
+        recover::runner(options, parts)
+    }
+
+    /// Runs batches until there is nothing more (trigger `available-now`) or until `stop` is raised, then commits what is
+    /// left and closes the store.
+    ///
+    /// # Errors
+    /// Whatever fails the job; see [`Error`]. The newest commit stays as it is.
+    pub fn run(&mut self, stop: &StopSignal) -> Result<Summary> {
+        let outcome = match self.options.trigger {
+            Trigger::AvailableNow => self.run_available(stop),
+            Trigger::Continuous => self.run_continuously(stop),
+        };
+        match outcome {
+            Ok(()) => self.finish(),
+            Err(error) => {
+                self.close();
+                Err(error)
+            }
+        }
+    }
+
+    fn run_available(&mut self, stop: &StopSignal) -> Result<()> {
+        while !stop.is_raised() {
+            let batch_time = self.next_batch_time();
+            let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
+            if polled.iter().all(|poll| poll.splits.is_empty() && !poll.more) {
+                self.tell_of(&polled);
+                break;
+            }
+            self.guarded(batch_time, |runner| runner.batch(batch_time, polled, stop))?;
+        }
+        Ok(())
+    }
+
+    fn run_continuously(&mut self, stop: &StopSignal) -> Result<()> {
+        let interval_ms = self.options.batch_interval_ms;
+        let mut batch_time = self.first_batch_time();
+        loop {
+            self.clock.wait_until(batch_time.0, stop);
+            if stop.is_raised() {
+                return Ok(());
+            }
+            let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
+            self.guarded(batch_time, |runner| runner.batch(batch_time, polled, stop))?;
+            batch_time = batch_time.plus_ms(interval_ms);
+        }
+    }
+
+    /// The batch time that follows the last one.
+    #[must_use]
+    pub fn next_batch_time(&self) -> BatchTime {
+        self.last.unwrap_or(self.start).plus_ms(self.options.batch_interval_ms)
+    }
+
+    /// The next batch time that is not in the past, on the job's grid. Batch times that passed while the job was stopped are
+    /// left out: receivers hold what came meanwhile, and windows move on by time.
+    fn first_batch_time(&self) -> BatchTime {
+        let next = self.next_batch_time();
+        let late_ms = self.clock.now_ms().saturating_sub(next.0);
+        if late_ms <= 0 || self.last.is_none() {
+            return next;
+        }
+        let interval_ms = self.options.batch_interval_ms;
+        let passed = late_ms.cast_unsigned().div_ceil(interval_ms);
+        if passed > 0 {
+            let message = format!("{passed} batch times passed while the job was stopped; it goes on with the next one");
+            self.listener.report(&Report::Note { message });
+        }
+        next.plus_ms(passed.saturating_mul(interval_ms))
+    }
+
+    /// Runs one batch by hand, whatever the trigger says.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_batch(&mut self, batch_time: BatchTime) -> Result<BatchReport> {
+        self.guarded(batch_time, |runner| {
+            let polled = runner.poll(batch_time)?;
+            runner.batch(batch_time, polled, &StopSignal::new())
+        })
+    }
+
+    /// Commits what is left and closes the store.
+    ///
+    /// # Errors
+    /// When the commit fails.
+    pub fn finish(&mut self) -> Result<Summary> {
+        let batch_time = self.last.unwrap_or(self.start);
+        if self.pending.batches > 0 {
+            self.guarded(batch_time, |runner| runner.commit(batch_time).map(|_| ()))?;
+        }
+        self.close();
+        self.summary.elapsed_us = self.clock.monotonic_us().saturating_sub(self.created_us);
+        Ok(self.summary)
+    }
+
+    /// What the run has done so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// Runs a step; after an error or a panic in it, drops what was prepared and marks the runner as failed.
+    fn guarded<T>(&mut self, batch_time: BatchTime, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.failed {
+            return Err(Error::Aborted { batch_time: batch_time.0 });
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| step(self)));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) })
+        });
+        if outcome.is_err() {
+            self.failed = true;
+            self.abort_prepared();
+        }
+        outcome
+    }
+
+    fn poll(&mut self, batch_time: BatchTime) -> Result<Polled> {
+        let request = PollRequest { batch_time, partitions: self.options.parallelism };
+        let poll = |source: &mut Source| {
+            source.receiver.poll(&request).map_err(Error::port(format!("source `{}`", source.name)))
+        };
+        self.sources.iter_mut().map(poll).collect()
+    }
+
+    fn batch(&mut self, batch_time: BatchTime, polled: Polled, stop: &StopSignal) -> Result<BatchReport> {
+        let began_us = self.clock.monotonic_us();
+        let guest_before_us = self.guest_us();
+        let delay_ms = match self.options.trigger {
+            Trigger::AvailableNow => 0,
+            Trigger::Continuous => self.clock.now_ms().saturating_sub(batch_time.0).max(0).cast_unsigned(),
+        };
+        self.tell_of(&polled);
+        let counts = self.evaluate(batch_time, polled, stop)?;
+        self.pending.batches += 1;
+        self.last = Some(batch_time);
+        let commit_began_us = self.clock.monotonic_us();
+        let committed = if self.pending.batches >= self.options.commit_every { Some(self.commit(batch_time)?) } else { None };
+        let done_us = self.clock.monotonic_us();
+        let report = BatchReport {
+            batch_time_ms: batch_time.0,
+            batches: self.summary.batches + 1,
+            rows_in: counts.rows_in,
+            bytes_in: counts.bytes_in,
+            rows_out: counts.rows_out,
+            bad_records: counts.bad_records,
+            rejected: counts.rejected,
+            scheduling_delay_us: delay_ms * 1000,
+            processing_us: done_us.saturating_sub(began_us),
+            guest_us: self.guest_us().saturating_sub(guest_before_us),
+            commit_us: done_us.saturating_sub(commit_began_us),
+            epoch: committed.map(|_| self.epoch),
+            commit_bytes: committed.unwrap_or(0),
+            state_keys: self.operators.iter().filter_map(Operation::stateful).map(Stateful::keys).sum(),
+            state_bytes: self.operators.iter().filter_map(Operation::stateful).map(Stateful::memory_bytes).sum(),
+        };
+        self.account(&report, counts);
+        Ok(report)
+    }
+
+    fn account(&mut self, report: &BatchReport, counts: BatchCounts) {
+        let summary = &mut self.summary;
+        summary.batches = report.batches;
+        summary.rows_in += report.rows_in;
+        summary.rows_out += report.rows_out;
+        summary.bytes_in += report.bytes_in;
+        summary.bad_records += report.bad_records;
+        summary.rejected += report.rejected;
+        summary.processing_us += report.processing_us;
+        summary.guest_us += report.guest_us;
+        summary.commit_us += report.commit_us;
+        summary.state_keys = report.state_keys;
+        summary.state_bytes = report.state_bytes;
+        counts.reports.iter().for_each(|report| self.listener.report(report));
+        self.listener.batch_completed(report);
+        debug!(job = self.options.name, batch = report.batch_time_ms, rows_in = report.rows_in, "batch completed");
+    }
+
+    /// Passes on what receivers had to say.
+    fn tell_of(&self, polled: &[Poll]) {
+        for (source, poll) in self.sources.iter().zip(polled) {
+            for bad in &poll.reports {
+                let (place, reason) = (bad.place.clone(), bad.reason.clone());
+                self.listener.report(&Report::BadRecord { source: source.name.clone(), place, reason });
+            }
+        }
+    }
+
+    fn guest_us(&self) -> u64 {
+        let transforms: u64 = self.transforms.values().map(|transform| transform.usage().time_us).sum();
+        self.function.usage().time_us + transforms
+    }
+
+    fn close(&mut self) {
+        self.sources.iter_mut().for_each(|source| source.receiver.stop());
+        if let Err(error) = self.store.close() {
+            info!(job = self.options.name, "the state store did not close cleanly: {}", error.full_message());
+        }
+    }
+
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

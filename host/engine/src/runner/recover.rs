@@ -1,0 +1,216 @@
+//! Makes a runner out of its parts and the newest commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millpond_core::store::NodeState;
+use millpond_core::{BatchTime, Listener, Node, NodeId, Operator, OutputMode, Recovered, Report, SinkToken, schema};
+
+use super::commit::{self, Pending};
+use super::{JobRunner, Operation, SinkPart, Source};
+use crate::error::{Error, Result};
+use crate::operators::Restore;
+use crate::operators::reduce_window::ReduceWindowOperator;
+use crate::operators::sink::UpdateFilter;
+use crate::operators::update_state::UpdateState;
+use crate::operators::window::WindowOperator;
+use crate::options::{SinkBinding, SourceBinding};
+use crate::{JobOptions, JobParts, StreamGraph, Summary};
+
+/// Meta entry: the job's first moment, as text.
+const START: &str = "start-ms";
+/// Meta entries: columns of a node's state.
+const STATE_SCHEMA: &str = "state-schema/";
+
+pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunner> {
+    let created_us = parts.clock.monotonic_us();
+    check_parts(&parts)?;
+    let mut operators = operations(&parts, options.parallelism)?;
+    let recovered = parts.store.recover().map_err(Error::port("the job's state"))?;
+    let start = start(&options, &parts, &recovered)?;
+    let mut pending = Pending::default();
+    pending.meta.insert(START.to_owned(), start.0.to_string().into_bytes());
+    schemas(&parts.graph, &operators, &recovered, &mut pending)?;
+    note(&recovered, &parts);
+    let (epoch, last) = recovered.last.map_or((millpond_core::Epoch(0), None), |(epoch, last)| (epoch, Some(last)));
+    let nodes = recovered.nodes;
+    if let Some(last) = last {
+        restore_operators(&parts, &mut operators, nodes, start, last)?;
+    }
+    let sources = sources(std::mem::take(&mut parts.sources), recovered.sources)?;
+    let sinks = sinks(std::mem::take(&mut parts.sinks), &recovered.sinks)?;
+    Ok(JobRunner {
+        options,
+        graph: parts.graph,
+        function: parts.function,
+        transforms: parts.transforms,
+        sources,
+        sinks,
+        operators,
+        store: parts.store,
+        clock: parts.clock,
+        pool: parts.pool,
+        listener: parts.listener,
+        start,
+        last,
+        epoch,
+        pending,
+        summary: Summary::default(),
+        created_us,
+        failed: false,
+    })
+}
+
+fn check_parts(parts: &JobParts) -> Result<()> {
+    let missing = |kind, name: &str| Err(Error::MissingPart { kind, name: name.to_owned() });
+    for (name, _) in parts.graph.sources() {
+        if !parts.sources.contains_key(name) {
+            return missing("source", name);
+        }
+    }
+    for (name, _) in parts.graph.sinks() {
+        if !parts.sinks.contains_key(name) {
+            return missing("sink", name);
+        }
+    }
+    for (name, input, output) in parts.graph.transforms() {
+        let Some(transform) = parts.transforms.get(name) else { return missing("transform", name) };
+        for (what, plan, component) in
+            [("input", input, transform.input_schema()), ("output", output, transform.output_schema())]
+        {
+            if !schema::same_types(plan, &component) {
+                return Err(Error::SchemaMismatch {
+                    node: name.to_owned(),
+                    what: format!("the {what} columns of the transform component are not those of the plan"),
+                    expected: schema::describe(plan),
+                    found: schema::describe(&component),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn operations(parts: &JobParts, parallelism: usize) -> Result<Vec<Operation>> {
+    let graph = &parts.graph;
+    let mode = |node: &Node| match &node.operator {
+        Operator::Sink(name) => parts.sinks.get(name).map(|binding| binding.mode),
+        _ => None,
+    };
+    let changes_only = |number: NodeId| {
+        let consumers = graph.consumers(number);
+        !consumers.is_empty()
+            && consumers.iter().all(|consumer| mode(&graph.plan().nodes[consumer.index()]) == Some(OutputMode::Update))
+    };
+    let operation = |(number, node): (NodeId, &Node)| {
+        Ok(match &node.operator {
+            Operator::Window(window) => Operation::Window(WindowOperator::new(&node.name, &node.schema, *window)),
+            Operator::ReduceWindow(settings) => {
+                Operation::ReduceWindow(ReduceWindowOperator::new(number, node, settings, parallelism))
+            }
+            Operator::UpdateState { every_batch } => {
+                Operation::UpdateState(UpdateState::new(node, *every_batch, changes_only(number), parallelism))
+            }
+            Operator::Sink(name) if mode(node) == Some(OutputMode::Update) => {
+                let input = &graph.plan().nodes[node.inputs[0].index()];
+                if input.key_columns == 0 || input.key_columns == input.schema.fields().len() {
+                    return Err(Error::UpdateNeedsKey { sink: name.clone() });
+                }
+                if matches!(input.operator, Operator::UpdateState { .. }) && changes_only(node.inputs[0]) {
+                    Operation::Stateless
+                } else {
+                    Operation::UpdateFilter(UpdateFilter::new(node, input.key_columns))
+                }
+            }
+            _ => Operation::Stateless,
+        })
+    };
+    (0..).map(NodeId).zip(&graph.plan().nodes).map(operation).collect()
+}
+
+fn start(options: &JobOptions, parts: &JobParts, recovered: &Recovered) -> Result<BatchTime> {
+    if let Some(bytes) = recovered.meta.get(START) {
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let unreadable = || Error::StateContent { node: START.to_owned(), reason: format!("`{text}` is no time") };
+        return Ok(BatchTime(text.parse().map_err(|_| unreadable())?));
+    }
+    // On the grid of the interval, so that batch times are round.
+    let interval_ms = options.batch_interval_ms.cast_signed().max(1);
+    let now_ms = parts.clock.now_ms();
+    Ok(BatchTime(now_ms - now_ms.rem_euclid(interval_ms)))
+}
+
+/// State is only read back into the columns that it was written from.
+fn schemas(graph: &StreamGraph, operators: &[Operation], recovered: &Recovered, pending: &mut Pending) -> Result<()> {
+    for (node, operator) in graph.plan().nodes.iter().zip(operators) {
+        if operator.stateful().is_none() {
+            continue;
+        }
+        let name = format!("{STATE_SCHEMA}{}", node.name);
+        let expected = format!("{} ({}) key {}", node.operator.kind(), schema::describe(&node.schema), node.key_columns);
+        if let Some(found) = recovered.meta.get(&name)
+            && found != expected.as_bytes()
+            && recovered.nodes.contains_key(&node.name)
+        {
+            let found = String::from_utf8_lossy(found).into_owned();
+            return Err(Error::StateSchema { node: node.name.clone(), expected, found });
+        }
+        pending.meta.insert(name, expected.into_bytes());
+    }
+    Ok(())
+}
+
+fn note(recovered: &Recovered, parts: &JobParts) {
+    let tell = |listener: &Arc<dyn Listener>, message: String| listener.report(&Report::Note { message });
+    recovered.notes.iter().for_each(|message| tell(&parts.listener, message.clone()));
+    let known = |name: &String| parts.graph.plan().nodes.iter().any(|node| node.name == *name);
+    for name in recovered.nodes.keys().filter(|name| !known(name)) {
+        tell(&parts.listener, format!("the state of node `{name}` is kept, but the plan has no such node any more"));
+    }
+    for name in recovered.sources.keys().filter(|name| !parts.sources.contains_key(*name)) {
+        tell(&parts.listener, format!("the progress of source `{name}` is kept, but the plan has no such source any more"));
+    }
+}
+
+fn restore_operators(
+    parts: &JobParts,
+    operators: &mut [Operation],
+    mut nodes: BTreeMap<String, NodeState>,
+    start: BatchTime,
+    last: BatchTime,
+) -> Result<()> {
+    let context = Restore { pool: &parts.pool, function: &*parts.function };
+    for (node, operation) in parts.graph.plan().nodes.iter().zip(operators) {
+        if let Some(operator) = operation.stateful_mut() {
+            operator.restore(nodes.remove(&node.name).unwrap_or_default(), start, last, &context)?;
+        }
+    }
+    Ok(())
+}
+
+fn sources(
+    bindings: BTreeMap<String, SourceBinding>,
+    mut progress: BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>,
+) -> Result<Vec<Source>> {
+    let source = |(name, mut binding): (String, SourceBinding)| {
+        let entries = progress.remove(&name).unwrap_or_default();
+        binding.receiver.restore(entries).map_err(Error::port(format!("source `{name}`")))?;
+        Ok(Source { name, receiver: binding.receiver, on_bad_record: binding.on_bad_record })
+    };
+    bindings.into_iter().map(source).collect()
+}
+
+fn sinks(
+    bindings: BTreeMap<String, SinkBinding>,
+    tokens: &BTreeMap<String, SinkToken>,
+) -> Result<BTreeMap<String, SinkPart>> {
+    let part = |(name, mut binding): (String, SinkBinding)| {
+        let tokens = commit::unpack(tokens.get(&name));
+        let (last, earlier) = tokens.split_last().map_or((None, &[][..]), |(last, earlier)| (Some(last), earlier));
+        let wrap = || Error::port(format!("sink `{name}`"));
+        earlier.iter().try_for_each(|token| binding.sink.commit(token)).map_err(wrap())?;
+        binding.sink.recover(last).map_err(wrap())?;
+        Ok((name, SinkPart { sink: binding.sink, mode: binding.mode }))
+    };
+    bindings.into_iter().map(part).collect()
+}

@@ -1,0 +1,228 @@
+//! Hot state of one node and partition: keys with values, in memory, and what changed since the last commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
+use millpond_core::store::KeyedChunk;
+use millpond_core::{StateChange, StateDelta};
+
+use crate::columns::{self, ColumnStore, gather_bytes};
+use crate::error::Result;
+use crate::group::KeyTable;
+use crate::key;
+
+/// Keyed state of one partition of a node.
+#[derive(Debug)]
+pub(crate) struct KeyedState {
+    node: String,
+    key_fields: Fields,
+    keys: KeyTable,
+    values: ColumnStore,
+    value_schema: SchemaRef,
+    /// Of each slot: changed since the last commit.
+    dirty: Vec<bool>,
+    dirty_slots: Vec<u32>,
+    /// Committed keys that were removed since the last commit. Ordered, so that a commit's bytes are the same on replay.
+    deleted: BTreeSet<Vec<u8>>,
+}
+
+impl KeyedState {
+    /// Empty state; `schema` is key columns, then value columns.
+    pub(crate) fn new(node: &str, schema: &Schema, key_columns: usize) -> Self {
+        let key_fields: Fields = schema.fields()[..key_columns].into();
+        let value_schema = Arc::new(Schema::new(Fields::from(&schema.fields()[key_columns..])));
+        Self {
+            node: node.to_owned(),
+            key_fields,
+            keys: KeyTable::default(),
+            values: ColumnStore::new(Arc::clone(&value_schema)),
+            value_schema,
+            dirty: Vec::new(),
+            dirty_slots: Vec::new(),
+            deleted: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.keys.memory_bytes() + self.values.memory_bytes() + self.dirty.capacity()
+    }
+
+    pub(crate) fn table(&self) -> &KeyTable {
+        &self.keys
+    }
+
+    /// The key's slot, and whether it is new. A new key's values mean nothing until `put`.
+    pub(crate) fn insert(&mut self, hash: u64, key: &[u8]) -> (u32, bool) {
+        let (slot, new) = self.keys.insert(hash, key);
+        if new {
+            let slots = self.keys.slots();
+            self.values.grow(slots);
+            self.dirty.resize(slots, false);
+        }
+        (slot, new)
+    }
+
+    /// Replaces values: row `row` of `batch` goes into slot `slot` for each pair.
+    pub(crate) fn put(&mut self, batch: &RecordBatch, rows_to_slots: &[(u32, u32)]) {
+        self.values.scatter(batch, rows_to_slots);
+        for (_, slot) in rows_to_slots {
+            if !self.dirty[*slot as usize] {
+                self.dirty[*slot as usize] = true;
+                self.dirty_slots.push(*slot);
+            }
+        }
+    }
+
+    /// Removes a key. `stored`: it had values before this batch, so the store may know it.
+    pub(crate) fn remove(&mut self, slot: u32, stored: bool) {
+        if stored {
+            self.deleted.insert(self.keys.key(slot).to_vec());
+        }
+        // The slot may be given to another key, whose change must not be taken for this one's.
+        self.dirty[slot as usize] = false;
+        self.keys.remove(slot);
+    }
+
+    /// Values of these slots.
+    pub(crate) fn values(&self, slots: &[u32]) -> Result<RecordBatch> {
+        self.values.gather(&self.node, slots)
+    }
+
+    /// Key columns of these slots.
+    pub(crate) fn key_columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        key::decode(&self.node, &self.key_fields, slots.iter().map(|slot| self.keys.key(*slot)))
+    }
+
+    /// Keys and values of these slots, in the schema that the state was made with.
+    pub(crate) fn rows(&self, schema: &SchemaRef, slots: &[u32]) -> Result<RecordBatch> {
+        let mut all = self.key_columns(slots)?;
+        all.extend_from_slice(self.values(slots)?.columns());
+        columns::batch(&self.node, schema, all, slots.len())
+    }
+
+    /// What changed since the last call; `None` if nothing did.
+    pub(crate) fn take_delta(&mut self) -> Result<Option<StateDelta>> {
+        let dirty = &mut self.dirty;
+        // A slot can be listed twice: freed, given away and changed again.
+        let changed: Vec<u32> =
+            self.dirty_slots.drain(..).filter(|slot| std::mem::take(&mut dirty[*slot as usize])).collect();
+        let deletes = std::mem::take(&mut self.deleted);
+        if changed.is_empty() && deletes.is_empty() {
+            return Ok(None);
+        }
+        let keys = binary(&self.node, changed.iter().map(|slot| self.keys.key(*slot)))?;
+        let deletes: Vec<Vec<u8>> = deletes.into_iter().collect();
+        let deletes = binary(&self.node, deletes.iter().map(Vec::as_slice))?;
+        let change = StateChange::Keyed { deletes, keys, values: self.values(&changed)? };
+        Ok(Some(StateDelta { node: self.node.clone(), change }))
+    }
+
+    /// Drops the list of changes, for state that is not stored.
+    pub(crate) fn forget_changes(&mut self) {
+        self.dirty_slots.drain(..).for_each(|slot| self.dirty[slot as usize] = false);
+        self.deleted.clear();
+    }
+
+    /// Takes back the keys of a chunk that belong to this partition.
+    pub(crate) fn restore(&mut self, chunk: &KeyedChunk, partition: usize, partitions: usize) {
+        let mut pairs = Vec::new();
+        for row in 0..chunk.keys.len() {
+            let key = chunk.keys.value(row);
+            let hash = key::hash(key);
+            if key::partition_of(hash, partitions) == partition {
+                let (slot, _) = self.insert(hash, key);
+                pairs.push((row as u32, slot));
+            }
+        }
+        self.values.scatter(&chunk.values, &pairs);
+    }
+
+    pub(crate) fn value_schema(&self) -> &SchemaRef {
+        &self.value_schema
+    }
+}
+
+fn binary<'a>(node: &str, rows: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<BinaryArray> {
+    let (offsets, data) = gather_bytes(node, "the keys of a commit", rows)?;
+    Ok(BinaryArray::new(offsets, data, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, StringArray};
+    use arrow::datatypes::{DataType, Field};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn schema() -> Schema {
+        Schema::new(vec![Field::new("k", DataType::Utf8, false), Field::new("v", DataType::Utf8, true)])
+    }
+
+    fn put(state: &mut KeyedState, key: &str, value: Option<&str>) {
+        let values = RecordBatch::try_new(
+            Arc::clone(state.value_schema()),
+            vec![Arc::new(StringArray::from(vec![value]))],
+        )
+        .unwrap();
+        let (slot, _) = state.insert(key::hash(key.as_bytes()), key.as_bytes());
+        state.put(&values, &[(0, slot)]);
+    }
+
+    proptest! {
+        #[test]
+        fn deltas_replayed_give_the_same_state(
+            steps in proptest::collection::vec((0u8..12, proptest::option::of("[a-z]{0,6}"), 0u8..8), 0..200),
+        ) {
+            let mut state = KeyedState::new("n", &schema(), 1);
+            let mut model = std::collections::BTreeMap::new();
+            let mut committed = std::collections::BTreeMap::new();
+            for (number, value, action) in steps {
+                let key = format!("key{number}");
+                match action {
+                    0 => {
+                        if let Some(slot) = state.table().find(key::hash(key.as_bytes()), key.as_bytes()) {
+                            state.remove(slot, true);
+                        }
+                        model.remove(&key);
+                    }
+                    1 => if let Some(delta) = state.take_delta().unwrap() {
+                        apply(&mut committed, delta);
+                    },
+                    _ => {
+                        put(&mut state, &key, value.as_deref());
+                        model.insert(key, value);
+                    }
+                }
+            }
+            if let Some(delta) = state.take_delta().unwrap() {
+                apply(&mut committed, delta);
+            }
+            prop_assert_eq!(&committed, &model);
+            let slots: Vec<u32> = state.table().occupied().collect();
+            let rows = state.rows(&Arc::new(schema()), &slots).unwrap();
+            let rows: std::collections::BTreeMap<String, Option<String>> = (0..rows.num_rows()).map(|row| {
+                let value = rows.column(1).as_string::<i32>().iter().nth(row).flatten().map(str::to_owned);
+                (rows.column(0).as_string::<i32>().value(row).to_owned(), value)
+            }).collect();
+            prop_assert_eq!(&rows, &model);
+        }
+    }
+
+    fn apply(committed: &mut std::collections::BTreeMap<String, Option<String>>, delta: StateDelta) {
+        let StateChange::Keyed { deletes, keys, values } = delta.change else { panic!("keyed state") };
+        for key in deletes.iter().flatten() {
+            committed.remove(std::str::from_utf8(key).unwrap());
+        }
+        for (key, value) in keys.iter().flatten().zip(values.column(0).as_string::<i32>()) {
+            let value = value.map(str::to_owned);
+            committed.insert(String::from_utf8(key.to_vec()).unwrap(), value);
+        }
+    }
+}
