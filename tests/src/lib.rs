@@ -1,1 +1,182 @@
-//! End-to-end, golden, crash and hostile-guest tests of Millpond
+//! What end-to-end tests share: the program, components built once, jobs in temporary folders.
+//!
+//! Each test runs the real program on real files. Nothing here knows what a job means.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tempfile::TempDir;
+
+/// The folder of the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
+}
+
+/// The program under test.
+#[must_use]
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("tests are built in <target>/<profile>/deps");
+    profile.join(format!("millpond-under-test{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// A command line of the program, free of the caller's own settings.
+#[must_use]
+pub fn millpond<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
+    let mut command = Command::new(program());
+    command.args(args).stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+/// Runs the program to its end.
+pub fn run<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Finished {
+    Finished::from(millpond(args).output().expect("the program starts"))
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code; 128 + signal when a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let code = output.status.code().or_else(|| output.status.signal().map(|signal| 128 + signal));
+        Self {
+            code: code.expect("it ended by itself or by a signal"),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Finished {
+    /// Checks the exit code; shows what was printed when it is another.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+        self
+    }
+
+    /// Checks that standard error has each of these parts.
+    #[track_caller]
+    pub fn expect_err(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.err.contains(part), "`{part}` is missing\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+        }
+        self
+    }
+}
+
+/// The component of a plugin folder, built once per test program. Relative folders start at the workspace.
+#[track_caller]
+pub fn component(folder: &str) -> PathBuf {
+    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
+    let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = built.get(folder) {
+        return path.clone();
+    }
+    let output = run(&["build", root().join(folder).to_str().expect("paths of this repository are UTF-8")]).expect_code(0);
+    let path = output.out.split_whitespace().find(|word| word.ends_with(".wasm")).map(PathBuf::from);
+    let path = path.unwrap_or_else(|| panic!("`build` names the component it made: {}", output.out));
+    built.insert(folder.to_owned(), path.clone());
+    path
+}
+
+/// A job in a temporary folder of its own: job file, input in `in/`, output in `out/`, state in `state/`.
+pub struct Job {
+    dir: TempDir,
+    settings: Vec<String>,
+}
+
+impl Job {
+    /// A job of a component, with the rest of its file.
+    #[must_use]
+    pub fn new(component: &Path, file: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(dir.path().join("in")).expect("an empty folder");
+        let file = file.replace("COMPONENT", component.to_str().expect("paths of this repository are UTF-8"));
+        fs::write(dir.path().join("millpond.toml"), file).expect("a fresh folder");
+        Self { dir, settings: Vec::new() }
+    }
+
+    /// Adds `--set` to every run.
+    #[must_use]
+    pub fn set(mut self, setting: &str) -> Self {
+        self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// A path in the job's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes an input file.
+    pub fn input(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path("in").join(name), content).expect("the input folder is there");
+    }
+
+    /// `millpond run` on it, with more arguments.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let dir = self.dir.path().to_str().expect("temporary folders are UTF-8");
+        let state = self.path("state");
+        let mut all = vec!["run", dir, "--state", state.to_str().expect("temporary folders are UTF-8")];
+        for setting in &self.settings {
+            all.extend(["--set", setting]);
+        }
+        all.extend(args);
+        millpond(&all)
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, args: &[&str]) -> Finished {
+        Finished::from(self.command(args).output().expect("the program starts"))
+    }
+
+    /// Names of the files in `out/`, sorted; hidden ones included. Empty when there is no such folder.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path("out")) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("a readable folder").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// JSON lines of all part files, by batch time, in the order of the files.
+    #[must_use]
+    pub fn rows(&self) -> BTreeMap<i64, Vec<serde_json::Value>> {
+        let mut batches: BTreeMap<i64, Vec<serde_json::Value>> = BTreeMap::new();
+        for name in self.outputs() {
+            assert!(!name.starts_with('.'), "{name} was left behind");
+            let batch_time = name.split('-').next().and_then(|time| time.parse().ok()).expect("<batch time>-part-<n>");
+            let text = fs::read_to_string(self.path("out").join(&name)).expect("a readable file");
+            let rows = text.lines().map(|line| serde_json::from_str(line).expect("JSON lines"));
+            batches.entry(batch_time).or_default().extend(rows);
+        }
+        batches
+    }
+}
+
+/// The lowest free port of the loopback address at this moment.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Shares a value between test threads.
+pub type Shared<T> = Arc<Mutex<T>>;
