@@ -86,7 +86,8 @@ pub fn component(folder: &str) -> PathBuf {
     if let Some(path) = built.get(folder) {
         return path.clone();
     }
-    let output = run(&["build", root().join(folder).to_str().expect("paths of this repository are UTF-8")]).expect_code(0);
+    let output =
+        run(&["build", root().join(folder).to_str().expect("paths of this repository are UTF-8")]).expect_code(0);
     let path = output.out.split_whitespace().find(|word| word.ends_with(".wasm")).map(PathBuf::from);
     let path = path.unwrap_or_else(|| panic!("`build` names the component it made: {}", output.out));
     built.insert(folder.to_owned(), path.clone());

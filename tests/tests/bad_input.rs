@@ -67,12 +67,18 @@ fn file_that_is_no_toml() {
 
 #[test]
 fn unknown_key() {
-    refused(&edited("path = \"in", "pth = \"in"), &["MP0103", "millpond.toml:9", "sources.lines.pth", "did you mean", "path"]);
+    refused(
+        &edited("path = \"in", "pth = \"in"),
+        &["MP0103", "millpond.toml:9", "sources.lines.pth", "did you mean", "path"],
+    );
 }
 
 #[test]
 fn wrong_value() {
-    refused(&edited("trigger = \"available-now\"", "trigger = \"sometimes\""), &["MP0104", "millpond.toml:5", "sometimes", "continuous"]);
+    refused(
+        &edited("trigger = \"available-now\"", "trigger = \"sometimes\""),
+        &["MP0104", "millpond.toml:5", "sometimes", "continuous"],
+    );
 }
 
 #[test]
@@ -82,7 +88,10 @@ fn source_that_the_file_lacks() {
 
 #[test]
 fn sink_that_the_plan_lacks() {
-    refused(&edited("[sinks.counts]", "[sinks.more]\ntype = \"console\"\n\n[sinks.counts]"), &["MP0106", "sinks.more", "counts"]);
+    refused(
+        &edited("[sinks.counts]", "[sinks.more]\ntype = \"console\"\n\n[sinks.counts]"),
+        &["MP0106", "sinks.more", "counts"],
+    );
 }
 
 #[test]
@@ -119,7 +128,12 @@ fn component_that_is_not_there() {
 #[test]
 fn state_folder_in_use_is_refused_by_name() {
     let job = job().set("job.trigger=continuous").set("job.batch-interval=20ms");
-    let mut first = job.command(&[]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let mut first = job
+        .command(&[])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
     while job.outputs().is_empty() {
         assert!(first.try_wait().expect("our child").is_none(), "it must go on running");
         std::thread::yield_now();
@@ -141,7 +155,8 @@ fn a_folder_without_crate_is_no_plugin() {
 #[test]
 fn every_job_file_of_this_repository_is_good() {
     let plugins = fs::read_dir(root().join("plugins")).expect("the plugins' folder");
-    let folders = plugins.map(|entry| entry.expect("readable").path()).filter(|path| path.join("millpond.toml").exists());
+    let folders =
+        plugins.map(|entry| entry.expect("readable").path()).filter(|path| path.join("millpond.toml").exists());
     let mut checked = 0;
     for folder in folders {
         component(folder.strip_prefix(root()).expect("it is in the workspace").to_str().expect("UTF-8"));

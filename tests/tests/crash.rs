@@ -63,7 +63,8 @@ fn killed_jobs_end_up_where_an_undisturbed_one_does() {
     let job = job();
     let mut kills = 0;
     for round in 0..200 {
-        let mut child = job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut child =
+            job.command(&[]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         // A little later each time, so that kills meet every phase: start, batches, commits, folds, the end.
         let before = job.outputs().len();
         let goal = before + 1 + round % 9;

@@ -52,9 +52,7 @@ fn model(files: &[&str], top: usize) -> Vec<Vec<(String, i64)>> {
 }
 
 fn found(job: &Job) -> Vec<Vec<(String, i64)>> {
-    let row = |row: Value| {
-        (row["word"].as_str().expect("a word").to_owned(), row["count"].as_i64().expect("a count"))
-    };
+    let row = |row: Value| (row["word"].as_str().expect("a word").to_owned(), row["count"].as_i64().expect("a count"));
     job.rows().into_values().map(|batch| batch.into_iter().map(row).collect()).collect()
 }
 
@@ -90,7 +88,11 @@ fn counts_run_on_from_file_to_file() {
         let job = job().set(&format!("job.parallelism={parallelism}"));
         parts.iter().enumerate().for_each(|(number, part)| job.input(&format!("{number}.txt"), part));
         job.run(&[]).expect_code(0);
-        assert_eq!(found(&job), model(&parts.iter().map(String::as_str).collect::<Vec<_>>(), 10), "{parallelism} partitions");
+        assert_eq!(
+            found(&job),
+            model(&parts.iter().map(String::as_str).collect::<Vec<_>>(), 10),
+            "{parallelism} partitions"
+        );
     }
 }
 
@@ -151,7 +153,13 @@ fn wrong_parameter_is_explained() {
 fn out_of_the_box_it_prints_its_tables() {
     let state = tempfile::tempdir().expect("a temporary folder");
     let folder = root().join("plugins/wordcount");
-    let args = ["run", folder.to_str().expect("UTF-8"), "--no-build", "--state", state.path().join("s").to_str().expect("UTF-8")];
+    let args = [
+        "run",
+        folder.to_str().expect("UTF-8"),
+        "--no-build",
+        "--state",
+        state.path().join("s").to_str().expect("UTF-8"),
+    ];
     component("plugins/wordcount");
     let finished = run(&args).expect_code(0);
     let counts = ["hello", "streaming", "world", "big", "data", "spark"];

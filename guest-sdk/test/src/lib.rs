@@ -1,1 +1,274 @@
-//! Runs a Millpond job natively in cargo test: manual clock, in-memory sources and sinks
+//! Runs a Millpond job natively in `cargo test`: no WebAssembly, a clock that the test turns, sources and sinks in memory.
+//!
+//! The job runs on the real engine (its scheduler, shuffles, windows, state and commits), so a test sees what production
+//! would do. Only the component boundary is left out.
+//!
+//! ```
+//! use millpond::StreamingContext;
+//! use millpond_test::JobTest;
+//!
+//! fn count_words(ctx: &mut StreamingContext) {
+//!     ctx.text("lines")
+//!         .flat_map::<String>(|line, out| line.split(' ').for_each(|word| out.push(word)))
+//!         .count_by_value()
+//!         .update_state_by_key(|counts, total: Option<i64>| Some(total.unwrap_or(0) + counts.sum()))
+//!         .sink("counts");
+//! }
+//!
+//! let mut job = JobTest::new(millpond::Job::new(count_words)).start();
+//! job.feed("lines", ["to be or not to be".to_owned()]);
+//! job.batch();
+//! job.feed("lines", ["be".to_owned()]);
+//! job.restart();
+//! job.batch();
+//! let mut counts = job.rows::<(String, i64)>("counts");
+//! counts.sort();
+//! assert_eq!(counts, [("be".into(), 3), ("not".into(), 1), ("or".into(), 1), ("to".into(), 2)]);
+//! ```
+
+#![deny(missing_docs)]
+
+mod convert;
+mod function;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use millpond::runtime::Param;
+use millpond::{Job, Row};
+use millpond_core::{BatchReport, BatchTime, OutputMode, Plan, Report};
+use millpond_engine::{
+    ComputePool, JobOptions, JobParts, JobRunner, OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger,
+};
+use millpond_testkit::{CollectListener, CollectSink, ManualClock, MemoryStore, ScriptReceiver};
+
+use function::NativeFunction;
+
+/// The moment at which every test job starts, milliseconds since the Unix epoch: 2023-11-14T22:13:20Z.
+pub const START_MS: i64 = 1_700_000_000_000;
+
+/// Settings of a job under test.
+pub struct JobTest {
+    job: Job,
+    params: Vec<Param>,
+    batch_interval_ms: u64,
+    parallelism: usize,
+    modes: BTreeMap<String, OutputMode>,
+}
+
+impl JobTest {
+    /// A test of this job: one-second batches, two partitions, sinks in mode `complete`, no params.
+    #[must_use]
+    pub fn new(job: Job) -> Self {
+        Self { job, params: Vec::new(), batch_interval_ms: 1000, parallelism: 2, modes: BTreeMap::new() }
+    }
+
+    /// Sets an entry of `[params]`.
+    #[must_use]
+    pub fn param(mut self, name: &str, value: impl ToString) -> Self {
+        self.params.push(Param { name: name.to_owned(), value: value.to_string() });
+        self
+    }
+
+    /// Sets the batch interval; milliseconds.
+    #[must_use]
+    pub fn batch_interval_ms(mut self, ms: u64) -> Self {
+        self.batch_interval_ms = ms;
+        self
+    }
+
+    /// Sets how many partitions there are after a shuffle.
+    #[must_use]
+    pub fn parallelism(mut self, partitions: usize) -> Self {
+        self.parallelism = partitions;
+        self
+    }
+
+    /// Sets a sink's output mode.
+    #[must_use]
+    pub fn mode(mut self, sink: &str, mode: OutputMode) -> Self {
+        self.modes.insert(sink.to_owned(), mode);
+        self
+    }
+
+    /// What is wrong with the job, as the command line would say it; `Ok` is its plan.
+    ///
+    /// # Errors
+    /// The plan's error, or that of a rule which the plan breaks.
+    pub fn plan(&self) -> Result<Plan, String> {
+        let function = NativeFunction::try_new(&self.job, &self.params)?;
+        let graph = StreamGraph::try_new(function.plan().clone(), self.batch_interval_ms);
+        graph.map(|graph| graph.plan().clone()).map_err(|error| error.to_string())
+    }
+
+    /// Starts the job.
+    ///
+    /// # Panics
+    /// With the error if the job cannot start.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> RunningJob {
+        let plan = self.plan().unwrap_or_else(|reason| panic!("the job cannot start: {reason}"));
+        let graph = StreamGraph::try_new(plan, self.batch_interval_ms).expect("it was just checked");
+        let receivers = graph.sources().into_iter().map(|(name, schema)| {
+            let receiver = ScriptReceiver::new(Arc::clone(schema));
+            (name.to_owned(), Source { receiver, partitions: Vec::new() })
+        });
+        let sinks = graph.sinks().into_iter().map(|(name, _)| (name.to_owned(), CollectSink::new()));
+        let mut running = RunningJob {
+            sources: receivers.collect(),
+            sinks: sinks.collect(),
+            store: MemoryStore::new(),
+            clock: ManualClock::new(START_MS),
+            listener: CollectListener::new(),
+            graph,
+            runner: None,
+            settings: self,
+        };
+        running.restart();
+        running
+    }
+}
+
+struct Source {
+    receiver: ScriptReceiver,
+    /// What the next batch will hold.
+    partitions: Vec<RecordBatch>,
+}
+
+/// A job that runs, a batch at a time.
+pub struct RunningJob {
+    settings: JobTest,
+    graph: StreamGraph,
+    sources: BTreeMap<String, Source>,
+    sinks: BTreeMap<String, CollectSink>,
+    store: MemoryStore,
+    clock: ManualClock,
+    listener: CollectListener,
+    runner: Option<JobRunner>,
+}
+
+impl RunningJob {
+    /// Adds one partition of rows to the next batch of a source.
+    ///
+    /// # Panics
+    /// If the job has no such source.
+    #[track_caller]
+    pub fn feed<T: Row>(&mut self, source: &str, rows: impl IntoIterator<Item = T>) {
+        let names: Vec<String> = self.sources.keys().cloned().collect();
+        let source = self.sources.get_mut(source);
+        let source = source.unwrap_or_else(|| panic!("the job has no such source; it has {names:?}"));
+        let batch = millpond::runtime::rows_to_batch(rows).unwrap_or_else(|failure| panic!("{}", failure.message));
+        let rows = convert::from_wire(source.receiver.schema(), batch);
+        source.partitions.push(rows.unwrap_or_else(|reason| panic!("rows that are not the source's: {reason}")));
+    }
+
+    /// Runs the next batch.
+    ///
+    /// # Panics
+    /// With the error if the job fails; see [`Self::try_batch`].
+    #[track_caller]
+    pub fn batch(&mut self) -> BatchReport {
+        self.try_batch().unwrap_or_else(|error| panic!("the batch failed: {error}"))
+    }
+
+    /// Runs the next batch: what was fed since the last one, one batch interval later.
+    ///
+    /// # Errors
+    /// What made the job fail. It can be restarted.
+    pub fn try_batch(&mut self) -> Result<BatchReport, millpond_engine::Error> {
+        for source in self.sources.values_mut() {
+            source.receiver.push(std::mem::take(&mut source.partitions));
+        }
+        self.clock.advance_ms(self.settings.batch_interval_ms.cast_signed());
+        let runner = self.runner.as_mut().expect("it is there but while restart makes a new one");
+        runner.run_batch(runner.next_batch_time())
+    }
+
+    /// Stops the job as a crash would, and starts it again from its newest commit.
+    ///
+    /// # Panics
+    /// With the error if it cannot start.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.runner = None;
+        let function =
+            NativeFunction::try_new(&self.settings.job, &self.settings.params).expect("the plan was checked");
+        let source = |(name, source): (&String, &Source)| {
+            let receiver = Box::new(source.receiver.again());
+            (name.clone(), SourceBinding { receiver, on_bad_record: OnBadRecord::Fail })
+        };
+        let modes = &self.settings.modes;
+        let sink = |(name, sink): (&String, &CollectSink)| {
+            let mode = modes.get(name).copied().unwrap_or(OutputMode::Complete);
+            (name.clone(), SinkBinding { sink: Box::new(sink.clone()), mode })
+        };
+        let parts = JobParts {
+            graph: self.graph.clone(),
+            function: Arc::new(function),
+            transforms: BTreeMap::new(),
+            sources: self.sources.iter().map(source).collect(),
+            sinks: self.sinks.iter().map(sink).collect(),
+            store: Box::new(self.store.clone()),
+            clock: Arc::new(self.clock.clone()),
+            pool: Arc::new(ComputePool::try_new(2).expect("threads for a test")),
+            listener: Arc::new(self.listener.clone()),
+        };
+        let options = JobOptions {
+            name: "test".to_owned(),
+            batch_interval_ms: self.settings.batch_interval_ms,
+            trigger: Trigger::Continuous,
+            parallelism: self.settings.parallelism,
+            commit_every: 1,
+            on_bad_record: OnBadRecord::Skip,
+        };
+        let runner = JobRunner::try_new(options, parts).unwrap_or_else(|error| panic!("the job cannot start: {error}"));
+        self.runner = Some(runner);
+    }
+
+    /// Restarts with another number of partitions.
+    ///
+    /// # Panics
+    /// With the error if it cannot start.
+    #[track_caller]
+    pub fn restart_with_parallelism(&mut self, partitions: usize) {
+        self.settings.parallelism = partitions;
+        self.restart();
+    }
+
+    /// What the newest batch gave to a sink, all partitions together; empty if there was none.
+    ///
+    /// # Panics
+    /// If the job has no such sink, or its rows are not of type `T`.
+    #[must_use]
+    #[track_caller]
+    pub fn rows<T: Row>(&self, sink: &str) -> Vec<T> {
+        self.batches(sink).pop().map(|(_, rows)| rows).unwrap_or_default()
+    }
+
+    /// What every batch so far gave to a sink.
+    ///
+    /// # Panics
+    /// As [`Self::rows`].
+    #[must_use]
+    #[track_caller]
+    pub fn batches<T: Row>(&self, sink: &str) -> Vec<(BatchTime, Vec<T>)> {
+        let names: Vec<&String> = self.sinks.keys().collect();
+        let collected =
+            self.sinks.get(sink).unwrap_or_else(|| panic!("the job has no sink `{sink}`; it has {names:?}"));
+        let rows = |batch: &RecordBatch| {
+            let rows = millpond::runtime::batch_to_rows::<T>(convert::to_wire(batch));
+            rows.unwrap_or_else(|failure| panic!("the rows of sink `{sink}`: {}", failure.message))
+        };
+        let batches = collected.batches().into_iter();
+        batches.map(|(time, partitions)| (time, partitions.iter().flat_map(rows).collect())).collect()
+    }
+
+    /// Rows that the job's closures refused so far, with the reasons.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<Report> {
+        let reports = self.listener.reports().into_iter();
+        reports.filter(|report| matches!(report, Report::Rejected { .. })).collect()
+    }
+}

@@ -1,1 +1,35 @@
-//! Receivers and sinks of Millpond, one folder and one feature each
+//! Receivers and sinks of Millpond: where rows come from and where they go.
+//!
+//! One folder and one cargo feature per connector (a feature adds a `type`, it never changes what another one means):
+//!
+//! | `type` | Feature | What |
+//! |---|---|---|
+//! | source `files` | `files` | text, CSV or JSON lines in files of a folder; exactly once |
+//! | source `socket` | `socket` | lines from a TCP server; best effort |
+//! | sink `console` | `console` | a table per batch |
+//! | sink `files` | `files` | part files per batch, visible when the batch is committed; exactly once |
+//!
+//! The job file's tables `[sources.NAME]` and `[sinks.NAME]` become a [`SourceSpec`] and a [`SinkSpec`], which check every
+//! option and open the connector. Which keys there are, and what they default to, stands at the fields of the public
+//! `...Options` structs.
+//!
+//! This crate implements ports of `millpond-core` and knows nothing of engines, plugins or state.
+
+#[cfg(any(feature = "files", feature = "socket", feature = "console"))]
+mod codec;
+#[cfg(feature = "console")]
+pub mod console_sink;
+mod error;
+#[cfg(feature = "files")]
+pub mod files_sink;
+#[cfg(feature = "files")]
+pub mod files_source;
+#[cfg(feature = "socket")]
+pub mod socket_source;
+mod spec;
+#[cfg(any(feature = "files", feature = "socket", feature = "console"))]
+mod time;
+pub mod units;
+
+pub use error::{Error, Result};
+pub use spec::{OnBadRecordSpec, OpenSink, OpenSource, RecordFormatSpec, SinkSpec, SourceSpec, SpecError};

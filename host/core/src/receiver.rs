@@ -20,7 +20,7 @@ pub trait Receiver: Send {
 
     /// Continues where committed progress ends. Entries are keys and values that `take_progress` gave earlier, deleted ones
     /// left out.
-    fn restore(&mut self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), BoxError>;
+    fn restore(&mut self, entries: Vec<StoredEntry>) -> Result<(), BoxError>;
 
     /// Takes what the next batch will hold; nothing is an ordinary answer. Does not wait for data.
     fn poll(&mut self, request: &PollRequest) -> Result<Poll, BoxError>;
@@ -34,6 +34,9 @@ pub trait Receiver: Send {
     /// Lets go of files, connections and threads.
     fn stop(&mut self);
 }
+
+/// A key and its value, as committed.
+pub type StoredEntry = (Vec<u8>, Vec<u8>);
 
 /// A key, and its new value or `None` = deleted.
 pub type ProgressEntry = (Vec<u8>, Option<Vec<u8>>);

@@ -33,7 +33,9 @@ pub fn describe(schema: &Schema) -> String {
 #[must_use]
 pub fn same_types(left: &Schema, right: &Schema) -> bool {
     left.fields().len() == right.fields().len()
-        && left.fields().iter().zip(right.fields()).all(|(left, right)| {
-            left.data_type() == right.data_type() && left.is_nullable() == right.is_nullable()
-        })
+        && left
+            .fields()
+            .iter()
+            .zip(right.fields())
+            .all(|(left, right)| left.data_type() == right.data_type() && left.is_nullable() == right.is_nullable())
 }

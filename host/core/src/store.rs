@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{BinaryArray, RecordBatch};
 
-use crate::receiver::ProgressEntry;
+use crate::receiver::{ProgressEntry, StoredEntry};
 use crate::{BatchTime, BoxError, Epoch, SinkToken};
 
 /// A job's durable state.
@@ -52,6 +52,7 @@ pub struct StateDelta {
 
 /// How a node's state changed.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a commit holds few of these, and the large one is the usual one")]
 pub enum StateChange {
     /// Keyed state. Deletions come first, then upserts.
     Keyed {
@@ -91,7 +92,7 @@ pub struct Recovered {
     /// By name.
     pub meta: BTreeMap<String, Vec<u8>>,
     /// Progress entries, by source.
-    pub sources: BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>,
+    pub sources: BTreeMap<String, Vec<StoredEntry>>,
     /// By node.
     pub nodes: BTreeMap<String, NodeState>,
     /// By sink.

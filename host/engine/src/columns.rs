@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringArray, TimestampMicrosecondArray,
+};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 
@@ -29,7 +32,11 @@ enum Values {
     Integer(Vec<i64>),
     Float(Vec<f64>),
     /// utf8 and binary: a slot's bytes are `bytes[start..start + length]`.
-    Bytes { spans: Vec<(u64, u32)>, bytes: Vec<u8>, garbage: usize },
+    Bytes {
+        spans: Vec<(u64, u32)>,
+        bytes: Vec<u8>,
+        garbage: usize,
+    },
 }
 
 const GARBAGE_BYTES_MIN: usize = 64 * 1024;
@@ -58,7 +65,8 @@ impl ColumnStore {
 
     /// The rows of these slots, in this order.
     pub(crate) fn gather(&self, node: &str, slots: &[u32]) -> Result<RecordBatch> {
-        let columns = self.columns.iter().zip(self.schema.fields()).map(|(column, field)| column.gather(node, field, slots));
+        let columns =
+            self.columns.iter().zip(self.schema.fields()).map(|(column, field)| column.gather(node, field, slots));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         batch(node, &self.schema, columns, slots.len())
     }
@@ -143,7 +151,8 @@ impl Column {
     }
 
     fn gather(&self, node: &str, field: &Field, slots: &[u32]) -> Result<ArrayRef> {
-        let nulls = self.valid.as_ref().map(|valid| slots.iter().map(|slot| valid[*slot as usize]).collect::<NullBuffer>());
+        let nulls =
+            self.valid.as_ref().map(|valid| slots.iter().map(|slot| valid[*slot as usize]).collect::<NullBuffer>());
         let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
         Ok(match &self.values {
             Values::Boolean(values) => {

@@ -38,7 +38,10 @@ pub fn graphviz(graph: &StreamGraph) -> String {
     for stage in 0..=stages.iter().copied().max().unwrap_or(0) {
         line(&mut out, format_args!("  subgraph cluster_{stage} {{\n    label=\"stage {stage}\";"));
         for (number, node) in graph.plan().nodes.iter().enumerate().filter(|(number, _)| stages[*number] == stage) {
-            let label = format!("{}\n{}", node.name, describe(node)).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let label = format!("{}\n{}", node.name, describe(node))
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
             line(&mut out, format_args!("    n{number} [label=\"{label}\"];"));
         }
         out.push_str("  }\n");
@@ -87,7 +90,11 @@ fn stages(graph: &StreamGraph) -> Vec<usize> {
 fn shuffles(operator: &Operator) -> bool {
     matches!(
         operator,
-        Operator::Reduce(_) | Operator::ReduceWindow(_) | Operator::UpdateState { .. } | Operator::Sort(_) | Operator::Take(_)
+        Operator::Reduce(_)
+            | Operator::ReduceWindow(_)
+            | Operator::UpdateState { .. }
+            | Operator::Sort(_)
+            | Operator::Take(_)
     )
 }
 
@@ -95,7 +102,9 @@ fn describe(node: &Node) -> String {
     match &node.operator {
         Operator::Stage(label) => format!("stage: {label}"),
         Operator::Reduce(reduce) => format!("reduce {}", merge(&reduce.merge)),
-        Operator::Window(window) => format!("window {} every {}", duration(window.length_ms), duration(window.slide_ms)),
+        Operator::Window(window) => {
+            format!("window {} every {}", duration(window.length_ms), duration(window.slide_ms))
+        }
         Operator::ReduceWindow(reduce) => format!(
             "reduce {} over {} every {}{}",
             merge(&reduce.merge),
@@ -145,4 +154,77 @@ fn escape_html(text: &str) -> String {
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("writing to a string does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use millpond_core::plan::{ColumnMerge, Reduce, ReduceWindow, Window};
+    use millpond_core::{NodeId, Plan};
+
+    use super::*;
+
+    fn graph() -> StreamGraph {
+        let lines = Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8, false)]));
+        let counts = Arc::new(Schema::new(vec![
+            Field::new("word", DataType::Utf8, false),
+            Field::new("count", DataType::Int64, false),
+        ]));
+        let node = |name: &str, operator, inputs: &[u32], schema: &Arc<Schema>, key_columns| Node {
+            name: name.to_owned(),
+            operator,
+            inputs: inputs.iter().map(|input| NodeId(*input)).collect(),
+            schema: Arc::clone(schema),
+            key_columns,
+        };
+        let merge = Merge::Columns(vec![ColumnMerge::Sum]);
+        let window = Window { length_ms: 300_000, slide_ms: 10_000 };
+        let windowed = ReduceWindow {
+            window,
+            merge: merge.clone(),
+            invertible: true,
+            keep_empty_keys: false,
+            zero_when_empty: false,
+        };
+        let nodes = vec![
+            node("source lines", Operator::Source("lines".to_owned()), &[], &lines, 0),
+            node("stage-1", Operator::Stage("flat_map \"a\"".to_owned()), &[0], &counts, 1),
+            node("reduce", Operator::Reduce(Reduce { merge, zero_when_empty: false }), &[1], &counts, 1),
+            node("recent", Operator::ReduceWindow(windowed), &[2], &counts, 1),
+            node("sink out", Operator::Sink("out".to_owned()), &[3], &counts, 0),
+        ];
+        StreamGraph::try_new(Plan { nodes }, 1000).unwrap()
+    }
+
+    #[test]
+    fn text_shows_stages_and_columns() {
+        let expected = "\
+stage 0
+  [ 0] source lines  source
+                     (line: utf8)
+  [ 1] stage-1       stage: flat_map \"a\" <- 0
+                     (word: utf8, count: int64) key word
+stage 1
+  [ 2] reduce        reduce sum <- 1
+                     (word: utf8, count: int64) key word
+stage 2
+  [ 3] recent        reduce sum over 5m every 10s, with inverse <- 2
+                     (word: utf8, count: int64) key word
+  [ 4] sink out      sink <- 3
+                     (word: utf8, count: int64)
+";
+        assert_eq!(text(&graph()), expected);
+    }
+
+    #[test]
+    fn graphviz_and_mermaid_escape_labels() {
+        let dot = graphviz(&graph());
+        assert!(dot.contains(r#"n1 [label="stage-1\nstage: flat_map \"a\""];"#), "{dot}");
+        assert!(dot.contains("n0 -> n1 [label=\"(line: utf8)\"];"), "{dot}");
+        let mermaid = mermaid(&graph());
+        assert!(mermaid.contains("n1[\"stage-1<br/>stage: flat_map &quot;a&quot;\"]"), "{mermaid}");
+        assert!(mermaid.contains("n3 --> n4"), "{mermaid}");
+    }
 }

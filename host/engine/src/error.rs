@@ -15,7 +15,9 @@ pub enum Error {
         reason: String,
     },
     /// A node's name is empty, too long or used twice.
-    #[error("node {index} is called `{name}`: {reason}; every node needs a name of its own (`.named(\"...\")` gives one)")]
+    #[error(
+        "node {index} is called `{name}`: {reason}; every node needs a name of its own (`.named(\"...\")` gives one)"
+    )]
     NodeName {
         /// The node's number.
         index: usize,
@@ -25,7 +27,9 @@ pub enum Error {
         reason: String,
     },
     /// An input does not come before its node.
-    #[error("node `{node}` takes rows from node {input}, which does not come before it: a plan must not have cycles, and a node comes after its inputs")]
+    #[error(
+        "node `{node}` takes rows from node {input}, which does not come before it: a plan must not have cycles, and a node comes after its inputs"
+    )]
     Cycle {
         /// The node.
         node: String,
@@ -79,13 +83,17 @@ pub enum Error {
         name: String,
     },
     /// A sink in mode update needs to know rows apart.
-    #[error("sink `{sink}` has mode = \"update\", which needs rows with a key, and those that reach it have none; use append or complete, or a stream of (key, value)")]
+    #[error(
+        "sink `{sink}` has mode = \"update\", which needs rows with a key, and those that reach it have none; use append or complete, or a stream of (key, value)"
+    )]
     UpdateNeedsKey {
         /// The sink.
         sink: String,
     },
     /// State was written by a plan with other columns.
-    #[error("the state of node `{node}` was written with other columns than the plan has now\n  in the state: {found}\n  in the plan:  {expected}\nrename the node to start it afresh, go back to the old code, or start over with --fresh")]
+    #[error(
+        "the state of node `{node}` was written with other columns than the plan has now\n  in the state: {found}\n  in the plan:  {expected}\nrename the node to start it afresh, go back to the old code, or start over with --fresh"
+    )]
     StateSchema {
         /// The node.
         node: String,
@@ -103,7 +111,9 @@ pub enum Error {
         reason: String,
     },
     /// A record could not be decoded, and the job does not go on from that.
-    #[error("source `{source_name}`: bad record at {place}: {reason} (sources.{source_name}.on-bad-record = \"skip\" goes on without it)")]
+    #[error(
+        "source `{source_name}`: bad record at {place}: {reason} (sources.{source_name}.on-bad-record = \"skip\" goes on without it)"
+    )]
     BadRecord {
         /// The source.
         source_name: String,
@@ -113,7 +123,9 @@ pub enum Error {
         reason: String,
     },
     /// User code refused a row, and the job does not go on from that.
-    #[error("node `{node}` refused a row of batch {batch_time} ({place}): {reason} (job.on-bad-record = \"skip\" goes on without it)")]
+    #[error(
+        "node `{node}` refused a row of batch {batch_time} ({place}): {reason} (job.on-bad-record = \"skip\" goes on without it)"
+    )]
     RowRejected {
         /// The node.
         node: String,
@@ -125,7 +137,9 @@ pub enum Error {
         reason: String,
     },
     /// A sum left the range of its type.
-    #[error("node `{node}`: the sum of column `{column}` leaves the range of a 64-bit integer at key {key}; use float64, or a merge of your own")]
+    #[error(
+        "node `{node}`: the sum of column `{column}` leaves the range of a 64-bit integer at key {key}; use float64, or a merge of your own"
+    )]
     SumOverflow {
         /// The node.
         node: String,
@@ -135,7 +149,9 @@ pub enum Error {
         key: String,
     },
     /// More than one call can take.
-    #[error("node `{node}`: {what} of one partition would be {size} bytes, more than the {limit} that fit one call; raise job.parallelism or take less per batch")]
+    #[error(
+        "node `{node}`: {what} of one partition would be {size} bytes, more than the {limit} that fit one call; raise job.parallelism or take less per batch"
+    )]
     TooLarge {
         /// The node.
         node: String,

@@ -42,7 +42,10 @@ impl KeyTable {
 
     /// Approximate memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>() + self.hashes.capacity() * 8 + self.table.capacity() * 5
+        self.bytes.capacity()
+            + self.spans.capacity() * size_of::<Span>()
+            + self.hashes.capacity() * 8
+            + self.table.capacity() * 5
     }
 
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
@@ -128,7 +131,8 @@ impl Groups {
         for row in 0..keys.len() {
             let key = keys.get(row);
             let hash = key::hash(key);
-            let same = |(other, group): &(u64, u32)| *other == hash && keys.get(first_row[*group as usize] as usize) == key;
+            let same =
+                |(other, group): &(u64, u32)| *other == hash && keys.get(first_row[*group as usize] as usize) == key;
             let group = if let Some((_, group)) = table.find(hash, same) {
                 *group
             } else {

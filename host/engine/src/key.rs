@@ -184,8 +184,7 @@ pub(crate) fn decode<'a>(
     fields: &[Arc<Field>],
     keys: impl ExactSizeIterator<Item = &'a [u8]>,
 ) -> Result<Vec<ArrayRef>> {
-    let mut decoders: Vec<ColumnDecoder> =
-        fields.iter().map(|field| ColumnDecoder::new(field, keys.len())).collect();
+    let mut decoders: Vec<ColumnDecoder> = fields.iter().map(|field| ColumnDecoder::new(field, keys.len())).collect();
     let last = fields.len().saturating_sub(1);
     for key in keys {
         let mut rest = key;

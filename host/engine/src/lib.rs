@@ -7,9 +7,9 @@
 //! Source: `org.apache.spark.streaming` (`StreamingContext`, `DStreamGraph`, `scheduler.JobGenerator`), with one atomic
 //! commit per batch in place of checkpoint and write-ahead log.
 
+mod columns;
 pub mod draw;
 pub mod error;
-mod columns;
 mod graph;
 mod group;
 mod key;

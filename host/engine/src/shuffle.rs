@@ -8,9 +8,9 @@ use arrow::datatypes::{Fields, SchemaRef};
 use millpond_core::PartitionBatch;
 use millpond_core::batch::partitions;
 
-use crate::{ComputePool, columns};
 use crate::error::{Error, Result};
 use crate::key::{Keys, partition_of};
+use crate::{ComputePool, columns};
 
 /// Rows of equal keys into one of `targets` partitions. Within a target rows come by source partition, each in its order.
 ///
@@ -29,9 +29,8 @@ pub(crate) fn by_key(
     }
     let input: Vec<_> = input.into_iter().filter(|batch| batch.rows.num_rows() > 0).collect();
     let pieces = pool.run(input, |batch| split(node, schema, key_columns, &batch.rows, targets))?;
-    let merged = pool.run((0..targets).collect(), |target| {
-        concat(node, schema, pieces.iter().map(|pieces| &pieces[target]))
-    })?;
+    let merged =
+        pool.run((0..targets).collect(), |target| concat(node, schema, pieces.iter().map(|pieces| &pieces[target])))?;
     Ok(partitions(merged))
 }
 
@@ -70,7 +69,8 @@ fn split(
     let target_of_row: Vec<u32> = keys.hashes().into_iter().map(|hash| partition_of(hash, targets) as u32).collect();
     let (offsets, order) = crate::group::order_by_group(&target_of_row, targets);
     let sorted = take_record_batch(rows, &UInt32Array::from(order)).map_err(Error::arrow(node))?;
-    let slice = |target: usize| sorted.slice(offsets[target] as usize, (offsets[target + 1] - offsets[target]) as usize);
+    let slice =
+        |target: usize| sorted.slice(offsets[target] as usize, (offsets[target + 1] - offsets[target]) as usize);
     Ok((0..targets).map(slice).collect())
 }
 

@@ -166,11 +166,9 @@ mod tests {
     }
 
     fn put(state: &mut KeyedState, key: &str, value: Option<&str>) {
-        let values = RecordBatch::try_new(
-            Arc::clone(state.value_schema()),
-            vec![Arc::new(StringArray::from(vec![value]))],
-        )
-        .unwrap();
+        let values =
+            RecordBatch::try_new(Arc::clone(state.value_schema()), vec![Arc::new(StringArray::from(vec![value]))])
+                .unwrap();
         let (slot, _) = state.insert(key::hash(key.as_bytes()), key.as_bytes());
         state.put(&values, &[(0, slot)]);
     }

@@ -4,7 +4,9 @@
 //! given the same store.
 
 pub mod clock;
+pub mod contract;
 pub mod function;
+pub mod guests;
 pub mod listener;
 pub mod receiver;
 pub mod rows;

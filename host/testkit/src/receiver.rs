@@ -37,6 +37,12 @@ impl ScriptReceiver {
         Self { script: Arc::new(Script { schema, batches: Mutex::default() }), given: 0, told: 0 }
     }
 
+    /// The columns of what it gives.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.script.schema
+    }
+
     /// A receiver over the same script that starts from its beginning, as a restarted job's does.
     #[must_use]
     pub fn again(&self) -> Self {

@@ -80,13 +80,20 @@ fn columns(node: &Node) -> Result<()> {
     let mut seen = BTreeSet::new();
     for field in fields {
         if field.name().is_empty() || field.name().len() > COLUMN_NAME_BYTES_MAX {
-            return wrong(format!("a column is called `{}`; a name has 1 to {COLUMN_NAME_BYTES_MAX} bytes", field.name()));
+            return wrong(format!(
+                "a column is called `{}`; a name has 1 to {COLUMN_NAME_BYTES_MAX} bytes",
+                field.name()
+            ));
         }
         if !seen.insert(field.name()) {
             return wrong(format!("two columns are called `{}`; `.columns([...])` renames them", field.name()));
         }
         if schema::type_name(field.data_type()).is_none() {
-            return wrong(format!("column `{}` has the type {}, which cannot cross the boundary", field.name(), field.data_type()));
+            return wrong(format!(
+                "column `{}` has the type {}, which cannot cross the boundary",
+                field.name(),
+                field.data_type()
+            ));
         }
     }
     if node.key_columns > fields.len() {
@@ -145,10 +152,18 @@ fn name_of_part(node: &Node, name: &str) -> Result<()> {
 fn same_schema(node: &Node, inputs: &[&Node]) -> Result<()> {
     for input in inputs {
         if !schema::same_types(&input.schema, &node.schema) {
-            return Err(mismatch(node, &format!("its columns and those of its input `{}` differ", input.name), &node.schema, &input.schema));
+            return Err(mismatch(
+                node,
+                &format!("its columns and those of its input `{}` differ", input.name),
+                &node.schema,
+                &input.schema,
+            ));
         }
         if node.key_columns > input.key_columns && !matches!(node.operator, Operator::Sink(_)) {
-            let reason = format!("has {} key columns, and its input `{}` has {}", node.key_columns, input.name, input.key_columns);
+            let reason = format!(
+                "has {} key columns, and its input `{}` has {}",
+                node.key_columns, input.name, input.key_columns
+            );
             return Err(Error::KeyColumns { node: node.name.clone(), reason });
         }
     }
@@ -158,7 +173,10 @@ fn same_schema(node: &Node, inputs: &[&Node]) -> Result<()> {
 fn merge(node: &Node, inputs: &[&Node], merge: &Merge) -> Result<()> {
     same_schema(node, inputs)?;
     if node.key_columns != inputs[0].key_columns {
-        let reason = format!("has {} key columns, and its input `{}` has {}", node.key_columns, inputs[0].name, inputs[0].key_columns);
+        let reason = format!(
+            "has {} key columns, and its input `{}` has {}",
+            node.key_columns, inputs[0].name, inputs[0].key_columns
+        );
         return Err(Error::KeyColumns { node: node.name.clone(), reason });
     }
     let values = &node.schema.fields()[node.key_columns..];
@@ -167,17 +185,28 @@ fn merge(node: &Node, inputs: &[&Node], merge: &Merge) -> Result<()> {
     }
     let Merge::Columns(merges) = merge else { return Ok(()) };
     if merges.len() != values.len() {
-        return Err(settings(node, format!("merges {} columns, and there are {} value columns", merges.len(), values.len())));
+        return Err(settings(
+            node,
+            format!("merges {} columns, and there are {} value columns", merges.len(), values.len()),
+        ));
     }
     for (field, merge) in values.iter().zip(merges) {
         let fits = match (merge, field.data_type()) {
             (_, _) if field.is_nullable() => false,
             (ColumnMerge::Sum, data_type) => matches!(data_type, DataType::Int64 | DataType::Float64),
-            (ColumnMerge::Min | ColumnMerge::Max, data_type) => !matches!(data_type, DataType::Boolean | DataType::Binary),
+            (ColumnMerge::Min | ColumnMerge::Max, data_type) => {
+                !matches!(data_type, DataType::Boolean | DataType::Binary)
+            }
         };
         if !fits {
             let merge = format!("{merge:?}").to_lowercase();
-            return Err(settings(node, format!("cannot take the {merge} of column {}", schema::describe(&Schema::new(vec![field.as_ref().clone()])))));
+            return Err(settings(
+                node,
+                format!(
+                    "cannot take the {merge} of column {}",
+                    schema::describe(&Schema::new(vec![field.as_ref().clone()]))
+                ),
+            ));
         }
     }
     Ok(())
@@ -210,14 +239,22 @@ fn inverse(node: &Node, merge: &Merge, invertible: bool, keep_empty_keys: bool) 
 fn update_state(node: &Node, input: &Node) -> Result<()> {
     let wrong = |reason| Err(Error::KeyColumns { node: node.name.clone(), reason });
     if node.key_columns == 0 || node.key_columns != input.key_columns {
-        return wrong(format!("keyed state needs a key, the same as its input's: {} key columns here, {} in `{}`", node.key_columns, input.key_columns, input.name));
+        return wrong(format!(
+            "keyed state needs a key, the same as its input's: {} key columns here, {} in `{}`",
+            node.key_columns, input.key_columns, input.name
+        ));
     }
     if node.key_columns == node.schema.fields().len() {
         return wrong("keyed state needs at least one state column after the key".to_owned());
     }
     let key = |node: &Node| Schema::new(node.schema.fields()[..node.key_columns].to_vec());
     if !schema::same_types(&key(node), &key(input)) {
-        return Err(mismatch(node, &format!("its key and that of its input `{}` differ", input.name), &key(node), &key(input)));
+        return Err(mismatch(
+            node,
+            &format!("its key and that of its input `{}` differ", input.name),
+            &key(node),
+            &key(input),
+        ));
     }
     Ok(())
 }
@@ -229,13 +266,19 @@ fn sort(node: &Node, input: &Node, sort: &Sort) -> Result<()> {
     }
     let visible = Schema::new(input.schema.fields()[..columns - sort.hidden_columns].to_vec());
     if !schema::same_types(&visible, &node.schema) {
-        return Err(mismatch(node, &format!("its columns are not those of `{}` without the hidden ones", input.name), &node.schema, &visible));
+        return Err(mismatch(
+            node,
+            &format!("its columns are not those of `{}` without the hidden ones", input.name),
+            &node.schema,
+            &visible,
+        ));
     }
     if let Some(order) = sort.order.iter().find(|order| order.column >= columns) {
         return Err(settings(node, format!("orders by column {}, and its input has {columns}", order.column)));
     }
     if node.key_columns > input.key_columns {
-        let reason = format!("has {} key columns, and its input `{}` has {}", node.key_columns, input.name, input.key_columns);
+        let reason =
+            format!("has {} key columns, and its input `{}` has {}", node.key_columns, input.name, input.key_columns);
         return Err(Error::KeyColumns { node: node.name.clone(), reason });
     }
     Ok(())
@@ -261,11 +304,15 @@ pub(super) fn slides(plan: &Plan, batch_interval_ms: u64) -> Result<Vec<u64>> {
             node.inputs.iter().map(|input| (plan.nodes[input.index()].name.as_str(), slides[input.index()])).collect();
         let slide = match (&node.operator, inputs.as_slice()) {
             (Operator::Window(window), [(_, parent)]) => window_slide(node, *window, *parent, batch_interval_ms)?,
-            (Operator::ReduceWindow(reduce), [(_, parent)]) => window_slide(node, reduce.window, *parent, batch_interval_ms)?,
+            (Operator::ReduceWindow(reduce), [(_, parent)]) => {
+                window_slide(node, reduce.window, *parent, batch_interval_ms)?
+            }
             (_, []) => batch_interval_ms,
             (_, [(first, slide), rest @ ..]) => {
                 if let Some((other, different)) = rest.iter().find(|(_, other)| other != slide) {
-                    return wrong(format!("`{first}` gives rows every {slide} ms and `{other}` every {different} ms: they cannot be put together; use the same slide"));
+                    return wrong(format!(
+                        "`{first}` gives rows every {slide} ms and `{other}` every {different} ms: they cannot be put together; use the same slide"
+                    ));
                 }
                 *slide
             }
@@ -278,9 +325,13 @@ pub(super) fn slides(plan: &Plan, batch_interval_ms: u64) -> Result<Vec<u64>> {
 fn window_slide(node: &Node, window: Window, parent_ms: u64, batch_interval_ms: u64) -> Result<u64> {
     for (what, ms) in [("length", window.length_ms), ("slide", window.slide_ms)] {
         if ms % parent_ms != 0 {
-            let of = if parent_ms == batch_interval_ms { "the batch interval" } else { "the slide of the window above it" };
+            let of =
+                if parent_ms == batch_interval_ms { "the batch interval" } else { "the slide of the window above it" };
             let near = (ms / parent_ms).max(1) * parent_ms;
-            let reason = format!("the window's {what} of {ms} ms is no multiple of {of}, {parent_ms} ms; use {near} ms or {} ms", near + parent_ms);
+            let reason = format!(
+                "the window's {what} of {ms} ms is no multiple of {of}, {parent_ms} ms; use {near} ms or {} ms",
+                near + parent_ms
+            );
             return Err(Error::WindowInterval { node: node.name.clone(), reason });
         }
     }

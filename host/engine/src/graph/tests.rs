@@ -19,7 +19,13 @@ fn pairs() -> SchemaRef {
 }
 
 fn node(name: &str, operator: Operator, inputs: &[u32], schema: SchemaRef, key_columns: usize) -> Node {
-    Node { name: name.to_owned(), operator, inputs: inputs.iter().map(|input| NodeId(*input)).collect(), schema, key_columns }
+    Node {
+        name: name.to_owned(),
+        operator,
+        inputs: inputs.iter().map(|input| NodeId(*input)).collect(),
+        schema,
+        key_columns,
+    }
 }
 
 /// source -> stage -> (the node under test) -> sink
@@ -120,7 +126,11 @@ fn unknown_input_is_refused() {
 #[test]
 fn schemas_that_disagree_are_shown_both() {
     let wrong = schema(&[("word", DataType::Utf8), ("count", DataType::Float64)]);
-    refused_with(plan(reduce(sums(), false), wrong, 1), "MP0404", "expected: word: utf8, count: float64\n  found:    word: utf8, count: int64");
+    refused_with(
+        plan(reduce(sums(), false), wrong, 1),
+        "MP0404",
+        "expected: word: utf8, count: float64\n  found:    word: utf8, count: int64",
+    );
 }
 
 #[test]
@@ -168,7 +178,13 @@ fn window_over_a_window_must_fit_its_slide() {
 fn inverse_of_floats_is_refused() {
     let floats = schema(&[("word", DataType::Utf8), ("mean", DataType::Float64)]);
     let window = Window { length_ms: 2000, slide_ms: 1000 };
-    let operator = Operator::ReduceWindow(ReduceWindow { window, merge: sums(), invertible: true, keep_empty_keys: false, zero_when_empty: false });
+    let operator = Operator::ReduceWindow(ReduceWindow {
+        window,
+        merge: sums(),
+        invertible: true,
+        keep_empty_keys: false,
+        zero_when_empty: false,
+    });
     let mut plan = plan(operator, Arc::clone(&floats), 1);
     plan.nodes[1].schema = floats;
     refused_with(plan, "MP0407", "only sums of int64");
@@ -177,9 +193,21 @@ fn inverse_of_floats_is_refused() {
 #[test]
 fn sort_must_leave_its_visible_columns() {
     let order = vec![Ordering { column: 9, descending: false }];
-    refused_with(plan(Operator::Sort(Sort { order, limit: None, hidden_columns: 0 }), pairs(), 0), "MP0407", "column 9");
-    refused_with(plan(Operator::Sort(Sort { order: vec![], limit: None, hidden_columns: 1 }), pairs(), 0), "MP0404", "hidden");
-    refused_with(plan(Operator::Sort(Sort { order: vec![], limit: None, hidden_columns: 2 }), pairs(), 0), "MP0407", "hides 2 of 2");
+    refused_with(
+        plan(Operator::Sort(Sort { order, limit: None, hidden_columns: 0 }), pairs(), 0),
+        "MP0407",
+        "column 9",
+    );
+    refused_with(
+        plan(Operator::Sort(Sort { order: vec![], limit: None, hidden_columns: 1 }), pairs(), 0),
+        "MP0404",
+        "hidden",
+    );
+    refused_with(
+        plan(Operator::Sort(Sort { order: vec![], limit: None, hidden_columns: 2 }), pairs(), 0),
+        "MP0407",
+        "hides 2 of 2",
+    );
 }
 
 #[test]

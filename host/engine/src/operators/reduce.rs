@@ -23,7 +23,10 @@ use crate::shuffle;
 pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, reduce: &Reduce) -> Result<Rows> {
     let merged = merged(context, node, input, &reduce.merge)?;
     let mut partitions = merged.partitions;
-    if reduce.zero_when_empty && let [only] = &mut partitions[..] && only.rows.num_rows() == 0 {
+    if reduce.zero_when_empty
+        && let [only] = &mut partitions[..]
+        && only.rows.num_rows() == 0
+    {
         only.rows = zeros(node.node)?;
     }
     Ok(Rows { partitions, hashed: true })
@@ -35,7 +38,14 @@ pub(crate) fn merged(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows,
     let shuffled = if input.hashed {
         input.partitions
     } else {
-        shuffle::by_key(context.pool, node.name(), schema, node.node.key_columns, input.partitions, context.parallelism)?
+        shuffle::by_key(
+            context.pool,
+            node.name(),
+            schema,
+            node.node.key_columns,
+            input.partitions,
+            context.parallelism,
+        )?
     };
     let count = shuffled.len();
     let partitions = context.pool.run(shuffled, |batch| {
@@ -93,7 +103,8 @@ impl Merger<'_> {
                 }
             }
             Merge::Custom => {
-                let values = rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
+                let values =
+                    rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
                 let values = take_record_batch(&values, &UInt32Array::from(order)).map_err(Error::arrow(name))?;
                 merged.extend_from_slice(self.call_merge(&offsets, &values)?.columns());
             }
@@ -152,7 +163,8 @@ fn best_rows(column: &ArrayRef, merge: ColumnMerge, groups: &Groups) -> Vec<u32>
     match column.data_type() {
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>().values();
-            let nan_last = |left: f64, right: f64| left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
+            let nan_last =
+                |left: f64, right: f64| left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
             best(merge, groups, |left, right| nan_last(values[left as usize], values[right as usize]))
         }
         DataType::Utf8 => {

@@ -16,7 +16,9 @@ use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef};
 use millpond_core::batch::partitions;
 use millpond_core::plan::{Merge, ReduceWindow};
 use millpond_core::store::NodeState;
-use millpond_core::{BatchTime, Node, NodeId, PartitionBatch, PartitionId, StateChange, StateDelta, TaskInfo, UserFunction};
+use millpond_core::{
+    BatchTime, Node, NodeId, PartitionBatch, PartitionId, StateChange, StateDelta, TaskInfo, UserFunction,
+};
 
 use super::reduce::{self, Merger, overflow, value_schema};
 use super::window::memory;
@@ -87,7 +89,10 @@ impl ReduceWindowOperator {
         })?;
         self.deltas.push(StateDelta { node: self.node.name.clone(), change: StateChange::DropPanes { up_to: edge } });
         let mut output = partitions(rows);
-        if settings.zero_when_empty && let [only] = &mut output[..] && only.rows.num_rows() == 0 {
+        if settings.zero_when_empty
+            && let [only] = &mut output[..]
+            && only.rows.num_rows() == 0
+        {
             only.rows = reduce::zeros(&self.node)?;
         }
         Ok(Some(Rows { partitions: output, hashed: true }))
@@ -247,7 +252,8 @@ impl<'a> Slide<'a> {
         for (index, (left, right)) in left.columns().iter().zip(right.columns()).enumerate() {
             let (left, right) = (left.as_primitive::<Int64Type>().values(), right.as_primitive::<Int64Type>().values());
             let column = left.iter().zip(right).enumerate().map(|(row, (left, right))| {
-                with(*left, *right).ok_or_else(|| overflow(self.node.node, keyed_rows, self.node.node.key_columns + index, row))
+                with(*left, *right)
+                    .ok_or_else(|| overflow(self.node.node, keyed_rows, self.node.node.key_columns + index, row))
             });
             combined.push(Arc::new(Int64Array::from(column.collect::<Result<Vec<_>>>()?)));
         }
@@ -293,7 +299,12 @@ impl Stateful for ReduceWindowOperator {
             let edge = last_slide.minus_ms(settings.window.length_ms);
             let in_window = partition.panes.iter().filter(|(time, _)| *time > edge && *time <= last_slide);
             let panes = concat(&self.node.name, &self.node.schema, in_window.map(|(_, rows)| rows))?;
-            let task = TaskInfo { batch_time: last_slide, partition: PartitionId(number as u32), partitions: count as u32, attempt: 0 };
+            let task = TaskInfo {
+                batch_time: last_slide,
+                partition: PartitionId(number as u32),
+                partitions: count as u32,
+                attempt: 0,
+            };
             Slide { node, settings, function: context.function, task }.add(totals, &panes)?;
             totals.forget_changes();
         }

@@ -51,7 +51,8 @@ impl UpdateFilter {
             let rows = self.changed_rows(&batch.rows, &mut seen)?;
             output.push(PartitionBatch { partition: batch.partition, rows });
         }
-        let gone: Vec<u32> = self.state.table().occupied().filter(|slot| !seen.get(*slot as usize).copied().unwrap_or(false)).collect();
+        let gone: Vec<u32> =
+            self.state.table().occupied().filter(|slot| !seen.get(*slot as usize).copied().unwrap_or(false)).collect();
         gone.into_iter().for_each(|slot| self.state.remove(slot, true));
         Ok(output)
     }

@@ -117,7 +117,7 @@ mod tests {
                 let row = *row as usize;
                 (batch.column(0).as_string::<i32>().value(row).to_owned(), batch.column(1).as_primitive::<Int64Type>().value(row))
             }).collect();
-            let mut expected = rows.clone();
+            let mut expected = rows;
             expected.sort_by_key(|(word, number)| (Reverse(*number), word.clone()));
             expected.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
             prop_assert_eq!(found, expected);

@@ -51,7 +51,9 @@ fn report(context: &BatchContext<'_>, node: NodeRef<'_>, input: &StageInput, rej
 }
 
 fn rejected(context: &BatchContext<'_>, reports: Vec<Report>, on_bad_record: OnBadRecord) -> Result<()> {
-    if let (OnBadRecord::Fail, Some(Report::Rejected { node, batch_time, place, reason })) = (on_bad_record, reports.first()) {
+    if let (OnBadRecord::Fail, Some(Report::Rejected { node, batch_time, place, reason })) =
+        (on_bad_record, reports.first())
+    {
         return Err(Error::RowRejected {
             node: node.clone(),
             batch_time: batch_time.0,

@@ -10,6 +10,7 @@ use crate::shuffle::rename;
 
 pub(crate) fn run(node: NodeRef<'_>, inputs: Vec<Rows>) -> Result<Rows> {
     let batches = inputs.into_iter().flat_map(|input| input.partitions);
-    let renamed = batches.map(|batch| rename(node.name(), &node.node.schema, &batch.rows)).collect::<Result<Vec<_>>>()?;
+    let renamed =
+        batches.map(|batch| rename(node.name(), &node.node.schema, &batch.rows)).collect::<Result<Vec<_>>>()?;
     Ok(Rows::new(partitions(renamed)))
 }

@@ -170,7 +170,8 @@ impl Partition {
         let name = update.node.name();
         let key_columns = update.node.node.key_columns;
         let (groups, order) = order_by_group(&touched.group_of_row, touched.slots.len());
-        let values = rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
+        let values =
+            rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
         let in_order = order.iter().zip(0u32..).all(|(row, place)| *row == place);
         let values = if in_order {
             values
@@ -183,7 +184,8 @@ impl Partition {
             values.columns().to_vec(),
             values.num_rows(),
         )?;
-        let key_schema = update.node.node.schema.project(&(0..key_columns).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
+        let key_schema =
+            update.node.node.schema.project(&(0..key_columns).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
         let keys = self.state.key_columns(&touched.slots)?;
         let keys = columns::batch(name, &Arc::new(key_schema), keys, touched.slots.len())?;
         let states = self.state.values(&touched.slots)?;
@@ -193,7 +195,10 @@ impl Partition {
 
 /// Whether a row is the same in two batches of the same columns.
 fn same_row(left: &RecordBatch, right: &RecordBatch, row: usize) -> bool {
-    left.columns().iter().zip(right.columns()).all(|(left, right)| left.slice(row, 1).as_ref() == right.slice(row, 1).as_ref())
+    left.columns()
+        .iter()
+        .zip(right.columns())
+        .all(|(left, right)| left.slice(row, 1).as_ref() == right.slice(row, 1).as_ref())
 }
 
 impl Stateful for UpdateState {

@@ -60,7 +60,12 @@ impl JobRunner {
             let Some(part) = self.sinks.get_mut(&name) else { continue };
             for token in tokens {
                 if let Err(error) = part.sink.abort(&token) {
-                    warn!(job = self.options.name, sink = name, "prepared output could not be dropped: {}", error.full_message());
+                    warn!(
+                        job = self.options.name,
+                        sink = name,
+                        "prepared output could not be dropped: {}",
+                        error.full_message()
+                    );
                 }
             }
         }

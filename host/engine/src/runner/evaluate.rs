@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use millpond_core::batch::row_count;
 use millpond_core::receiver::{Poll, SplitReader};
-use millpond_core::{BatchTime, NodeId, Operator, OutputMode, PartitionBatch, PartitionId, Report, SinkBatch, Split, StopSignal};
+use millpond_core::{
+    BatchTime, NodeId, Operator, OutputMode, PartitionBatch, PartitionId, Report, SinkBatch, Split, StopSignal,
+};
 
 use super::{JobRunner, Operation, Polled};
 use crate::OnBadRecord;
@@ -46,7 +48,8 @@ impl JobRunner {
         };
         let mut sources = self.source_batches(polled);
         let mut outputs: Vec<Option<Output>> = Vec::with_capacity(graph.plan().nodes.len());
-        let mut users: Vec<usize> = (0..).map(NodeId).take(graph.plan().nodes.len()).map(|id| graph.consumers(id).len()).collect();
+        let mut users: Vec<usize> =
+            (0..).map(NodeId).take(graph.plan().nodes.len()).map(|id| graph.consumers(id).len()).collect();
         for (id, node) in (0..).map(NodeId).zip(&graph.plan().nodes) {
             if stop.is_abort() {
                 return Err(Error::Aborted { batch_time: batch_time.0 });
@@ -103,7 +106,11 @@ impl JobRunner {
             _ => false,
         };
         let source = Arc::new(source);
-        if read_by_stage { Ok(Output::Splits(source)) } else { self.rows(context, Output::Splits(source)).map(Output::Rows) }
+        if read_by_stage {
+            Ok(Output::Splits(source))
+        } else {
+            self.rows(context, Output::Splits(source)).map(Output::Rows)
+        }
     }
 
     fn rows(&self, context: &BatchContext<'_>, output: Output) -> Result<Rows> {

@@ -179,7 +179,8 @@ impl JobRunner {
         let interval_ms = self.options.batch_interval_ms;
         let passed = late_ms.cast_unsigned().div_ceil(interval_ms);
         if passed > 0 {
-            let message = format!("{passed} batch times passed while the job was stopped; it goes on with the next one");
+            let message =
+                format!("{passed} batch times passed while the job was stopped; it goes on with the next one");
             self.listener.report(&Report::Note { message });
         }
         next.plus_ms(passed.saturating_mul(interval_ms))
@@ -252,7 +253,8 @@ impl JobRunner {
         self.pending.batches += 1;
         self.last = Some(batch_time);
         let commit_began_us = self.clock.monotonic_us();
-        let committed = if self.pending.batches >= self.options.commit_every { Some(self.commit(batch_time)?) } else { None };
+        let committed =
+            if self.pending.batches >= self.options.commit_every { Some(self.commit(batch_time)?) } else { None };
         let done_us = self.clock.monotonic_us();
         let report = BatchReport {
             batch_time_ms: batch_time.0,
@@ -314,7 +316,6 @@ impl JobRunner {
             info!(job = self.options.name, "the state store did not close cleanly: {}", error.full_message());
         }
     }
-
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

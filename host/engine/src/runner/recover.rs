@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millpond_core::receiver::StoredEntry;
 use millpond_core::store::NodeState;
 use millpond_core::{BatchTime, Listener, Node, NodeId, Operator, OutputMode, Recovered, Report, SinkToken, schema};
 
@@ -147,7 +148,8 @@ fn schemas(graph: &StreamGraph, operators: &[Operation], recovered: &Recovered, 
             continue;
         }
         let name = format!("{STATE_SCHEMA}{}", node.name);
-        let expected = format!("{} ({}) key {}", node.operator.kind(), schema::describe(&node.schema), node.key_columns);
+        let expected =
+            format!("{} ({}) key {}", node.operator.kind(), schema::describe(&node.schema), node.key_columns);
         if let Some(found) = recovered.meta.get(&name)
             && found != expected.as_bytes()
             && recovered.nodes.contains_key(&node.name)
@@ -168,7 +170,10 @@ fn note(recovered: &Recovered, parts: &JobParts) {
         tell(&parts.listener, format!("the state of node `{name}` is kept, but the plan has no such node any more"));
     }
     for name in recovered.sources.keys().filter(|name| !parts.sources.contains_key(*name)) {
-        tell(&parts.listener, format!("the progress of source `{name}` is kept, but the plan has no such source any more"));
+        tell(
+            &parts.listener,
+            format!("the progress of source `{name}` is kept, but the plan has no such source any more"),
+        );
     }
 }
 
@@ -190,7 +195,7 @@ fn restore_operators(
 
 fn sources(
     bindings: BTreeMap<String, SourceBinding>,
-    mut progress: BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>,
+    mut progress: BTreeMap<String, Vec<StoredEntry>>,
 ) -> Result<Vec<Source>> {
     let source = |(name, mut binding): (String, SourceBinding)| {
         let entries = progress.remove(&name).unwrap_or_default();

@@ -7,15 +7,16 @@ use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
 use millpond_core::{
-    BatchTime, Classify, Clock, Epoch, Node, NodeId, Operator, OutputMode, Plan, Rejection, Report, StageOutput, StopSignal,
-    UpdateOutput,
+    BatchTime, Classify, Clock, Epoch, Node, NodeId, Operator, OutputMode, Plan, Rejection, Report, StageOutput,
+    StopSignal, UpdateOutput,
 };
 use millpond_testkit::rows::{pair_schema, pairs, to_pairs};
 use millpond_testkit::{CollectListener, CollectSink, FakeFunction, ManualClock, MemoryStore, ScriptReceiver};
 use proptest::prelude::*;
 
 use crate::{
-    ComputePool, Error, JobOptions, JobParts, JobRunner, OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Summary, Trigger,
+    ComputePool, Error, JobOptions, JobParts, JobRunner, OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Summary,
+    Trigger,
 };
 
 /// Every batch interval in these tests, milliseconds.
@@ -23,7 +24,13 @@ const INTERVAL: u64 = 1000;
 const START: i64 = 1_700_000_000_000;
 
 fn node(name: &str, operator: Operator, inputs: &[u32], schema: SchemaRef, key_columns: usize) -> Node {
-    Node { name: name.to_owned(), operator, inputs: inputs.iter().map(|input| NodeId(*input)).collect(), schema, key_columns }
+    Node {
+        name: name.to_owned(),
+        operator,
+        inputs: inputs.iter().map(|input| NodeId(*input)).collect(),
+        schema,
+        key_columns,
+    }
 }
 
 fn schema() -> SchemaRef {
@@ -142,7 +149,12 @@ impl World {
     }
 
     /// Runs the script; a new runner takes over before each batch whose number is in `restarts`.
-    fn run_with_restarts(&self, batches: usize, restarts: &BTreeSet<usize>, parallelism: &[usize]) -> Vec<Vec<(String, i64)>> {
+    fn run_with_restarts(
+        &self,
+        batches: usize,
+        restarts: &BTreeSet<usize>,
+        parallelism: &[usize],
+    ) -> Vec<Vec<(String, i64)>> {
         let mut lives = 0;
         let mut runner = self.runner(parallelism[0]).unwrap();
         for batch in 0..batches {
@@ -320,14 +332,19 @@ fn count_of_nothing_is_zero() {
     world.script.push(vec![]);
     world.script.push(vec![values_batch(vec![1, 1]), values_batch(vec![1])]);
     world.run(2).unwrap();
-    let counts = world.sink.batches().into_iter().map(|(_, batch)| batch[0].column(0).as_primitive::<Int64Type>().values().to_vec());
+    let counts = world
+        .sink
+        .batches()
+        .into_iter()
+        .map(|(_, batch)| batch[0].column(0).as_primitive::<Int64Type>().values().to_vec());
     assert_eq!(counts.collect::<Vec<_>>(), [[0], [3]]);
 }
 
 #[test]
 fn kept_empty_keys_still_come_out() {
     let window = Window { length_ms: INTERVAL, slide_ms: INTERVAL };
-    let settings = ReduceWindow { window, merge: sums(), invertible: true, keep_empty_keys: true, zero_when_empty: false };
+    let settings =
+        ReduceWindow { window, merge: sums(), invertible: true, keep_empty_keys: true, zero_when_empty: false };
     let world = World::new(plan(Operator::ReduceWindow(settings)), FakeFunction::new());
     world.push_all(&[vec![("a".to_owned(), 2)], vec![], vec![("b".to_owned(), 1)]], 1);
     let output = world.run_with_restarts(3, &BTreeSet::from([1, 2]), &[1, 2]);
@@ -434,7 +451,8 @@ fn panic_fails_the_job_and_not_the_process() {
 
 #[test]
 fn sum_overflow_names_the_key() {
-    let world = World::new(plan(Operator::Reduce(Reduce { merge: sums(), zero_when_empty: false })), FakeFunction::new());
+    let world =
+        World::new(plan(Operator::Reduce(Reduce { merge: sums(), zero_when_empty: false })), FakeFunction::new());
     world.push_all(&[vec![("a".to_owned(), i64::MAX), ("a".to_owned(), 1)]], 1);
     let error = world.run(1).unwrap_err();
     assert_eq!(error.code().0, "MP0802");
@@ -510,7 +528,8 @@ fn restart_leaves_out_batch_times_that_have_passed() {
 #[test]
 fn three_jobs_share_a_pool_and_one_fails() {
     let pool = Arc::new(ComputePool::try_new(2).unwrap());
-    let worlds: Vec<World> = (0..3).map(|_| World::new(plan(Operator::UpdateState { every_batch: false }), summing())).collect();
+    let worlds: Vec<World> =
+        (0..3).map(|_| World::new(plan(Operator::UpdateState { every_batch: false }), summing())).collect();
     worlds.iter().for_each(|world| world.push_all(&vec![vec![("a".to_owned(), 1)]; 20], 2));
     worlds[1].store.fail_at(Epoch(7));
     std::thread::scope(|scope| {

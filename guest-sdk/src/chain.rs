@@ -1,0 +1,119 @@
+//! Push chains: how neighbouring narrow operators run as one loop.
+//!
+//! A chain reads a stage's input and pushes rows into a callback. Each narrow operator wraps the chain before it, so a row
+//! costs one indirect call per operator, and nothing is stored between them. A chain is run by the stage that a wide
+//! operator, a sink or `.cache()` ends it with; what it pushes into is that stage's terminal (columns, combine table,
+//! top-N).
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, Rejection};
+use crate::failure::RowError;
+use crate::row::{self, Row};
+
+/// A callback that takes rows.
+pub(crate) type Push<'o, T> = dyn FnMut(<T as Row>::Ref<'_>) + 'o;
+
+/// Produces rows of `T` from a stage's input.
+pub(crate) trait Chain<T: Row>: Send + Sync {
+    /// Pushes every row into `out`, in order.
+    fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, T>) -> Result<(), Failure>;
+}
+
+pub(crate) type SharedChain<T> = Arc<dyn Chain<T>>;
+
+/// A batch and its schema.
+pub(crate) struct Input<'a> {
+    pub(crate) batch: Batch,
+    pub(crate) fields: &'a [Field],
+}
+
+/// The contract says that the host keeps so much of a reason.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// What a call knows while it runs: which input row it is at, and which it refused.
+#[derive(Default)]
+pub(crate) struct StageCx {
+    row: Cell<u32>,
+    rejected: RefCell<Vec<Rejection>>,
+}
+
+impl StageCx {
+    /// Refuses the current input row. A row that is refused several times (it was several rows by then) is one rejection.
+    pub(crate) fn reject(&self, error: RowError) {
+        let row = self.row.get();
+        let mut rejected = self.rejected.borrow_mut();
+        match rejected.last_mut().filter(|last| last.row == row) {
+            Some(last) if last.reason.len() >= REASON_BYTES_MAX => {}
+            Some(last) => {
+                last.reason.push_str("; ");
+                last.reason.push_str(error.reason());
+            }
+            None => rejected.push(Rejection { row, reason: error.into_reason() }),
+        }
+    }
+
+    pub(crate) fn into_rejected(self) -> Vec<Rejection> {
+        self.rejected.into_inner()
+    }
+}
+
+/// The head of every chain: the input's own rows.
+pub(crate) struct Rows<T>(PhantomData<fn() -> T>);
+
+impl<T> Rows<T> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Row> Chain<T> for Rows<T> {
+    fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, T>) -> Result<(), Failure> {
+        let (rows, columns) = row::read_batch::<T>(input.batch, input.fields)?;
+        for row in 0..rows {
+            cx.row.set(row as u32);
+            out(T::get(&columns, row));
+        }
+        Ok(())
+    }
+}
+
+/// An operator as a function from a row to pushes: every narrow operator is one of these.
+pub(crate) struct Step<T, F> {
+    before: SharedChain<T>,
+    step: F,
+}
+
+impl<T: Row, F> Step<T, F> {
+    pub(crate) fn new(before: &SharedChain<T>, step: F) -> Self {
+        Self { before: Arc::clone(before), step }
+    }
+}
+
+impl<T: Row, U: Row, F> Chain<U> for Step<T, F>
+where
+    F: Fn(T::Ref<'_>, &StageCx, &mut Push<'_, U>) + Send + Sync,
+{
+    fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, U>) -> Result<(), Failure> {
+        self.before.run(input, cx, &mut |row| (self.step)(row, cx, out))
+    }
+}
+
+/// Where a `flat_map` closure puts its rows.
+pub struct Emit<'o, U: Row> {
+    out: &'o mut Push<'o, U>,
+}
+
+impl<'o, U: Row> Emit<'o, U> {
+    pub(crate) fn new(out: &'o mut Push<'o, U>) -> Self {
+        Self { out }
+    }
+
+    /// Puts out one row. **Cost**: no allocation; the row is copied straight into the columns, or merged, by then.
+    #[inline]
+    pub fn push(&mut self, row: U::Ref<'_>) {
+        (self.out)(row);
+    }
+}

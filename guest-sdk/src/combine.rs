@@ -1,0 +1,270 @@
+//! Map-side combine: rows of equal keys become one before they leave a stage.
+//!
+//! An open-addressing hash table over columns: keys are appended to key columns, accumulators to a store, both in the
+//! order in which keys appear first, and a slot holds a piece of the hash and a row number. Those columns are the stage's output
+//! already. When the table has reached its bound it is not written out: its slots are forgotten, and the next row of
+//! any key starts a new output row. The host merges the rest, so a bound costs speed at worst, never an answer.
+
+use crate::bindings::millpond::plugin::types::{Batch, Failure};
+use crate::failure;
+use crate::row::{self, Key, Ordered, Row, Sum};
+
+/// When the table forgets its slots.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CombineLimits {
+    /// So many keys.
+    pub(crate) keys: usize,
+    /// So many bytes of keys.
+    pub(crate) bytes: usize,
+}
+
+/// 64 Ki keys and 8 MiB stay within a second-level cache or near it, and far below the guest's memory limit.
+pub(crate) const COMBINE_LIMITS: CombineLimits = CombineLimits { keys: 64 * 1024, bytes: 8 * 1024 * 1024 };
+
+/// A table starts with so many slots and doubles when it is half full.
+const SLOTS_MIN: usize = 1024;
+
+/// A probe that is longer is not chance (half-full tables probe a few slots) but hostile or unlucky keys.
+const PROBE_MAX: usize = 128;
+
+/// Finds the output row of a key.
+pub(crate) struct KeyTable<K: Key> {
+    /// Upper half: the hash's; lower half: row + 1 - `base`, 0 = empty.
+    slots: Vec<u64>,
+    /// Slots are taken from the top bits of the hash, which multiplication mixes best: `64 - log2(slots)`.
+    shift: u32,
+    keys: K::Columns,
+    rows: usize,
+    /// Rows before this one belong to forgotten slots.
+    base: usize,
+    base_bytes: usize,
+    limits: CombineLimits,
+}
+
+/// Where a key's row is.
+pub(crate) enum Found {
+    Old(usize),
+    New,
+}
+
+impl<K: Key> KeyTable<K> {
+    pub(crate) fn new(limits: CombineLimits) -> Self {
+        Self {
+            slots: vec![0; SLOTS_MIN],
+            shift: 64 - SLOTS_MIN.trailing_zeros(),
+            keys: K::Columns::default(),
+            rows: 0,
+            base: 0,
+            base_bytes: 0,
+            limits,
+        }
+    }
+
+    /// The row of the key; appends it if it is not in the table.
+    #[inline]
+    pub(crate) fn find_or_insert(&mut self, key: K::Ref<'_>) -> Found {
+        let hash = K::hash(key, 0);
+        let mask = self.slots.len() - 1;
+        let mut place = (hash >> self.shift) as usize;
+        for _ in 0..PROBE_MAX {
+            let slot = self.slots[place];
+            if slot == 0 {
+                self.insert(place, hash, key);
+                return Found::New;
+            }
+            if (slot ^ hash) >> 32 == 0 {
+                let row = self.base + (slot as u32) as usize - 1;
+                if K::same_at(&self.keys, row, key) {
+                    return Found::Old(row);
+                }
+            }
+            place = (place + 1) & mask;
+        }
+        self.forget();
+        self.insert((hash >> self.shift) as usize, hash, key);
+        Found::New
+    }
+
+    fn insert(&mut self, place: usize, hash: u64, key: K::Ref<'_>) {
+        let full =
+            self.rows - self.base >= self.limits.keys || K::byte_len(&self.keys) - self.base_bytes >= self.limits.bytes;
+        let place = if full {
+            self.forget();
+            (hash >> self.shift) as usize
+        } else {
+            place
+        };
+        K::push(&mut self.keys, key);
+        self.rows += 1;
+        let in_table = self.rows - self.base;
+        self.slots[place] = hash >> 32 << 32 | in_table as u64;
+        if in_table * 2 > self.slots.len() {
+            self.grow();
+        }
+    }
+
+    /// Empties the slots; the rows stay as output.
+    fn forget(&mut self) {
+        self.slots.fill(0);
+        self.base = self.rows;
+        self.base_bytes = K::byte_len(&self.keys);
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let slots = self.slots.len() * 2;
+        let mask = slots - 1;
+        self.shift -= 1;
+        let old = std::mem::replace(&mut self.slots, vec![0; slots]);
+        // A slot keeps the hash's upper half, and tables stay far below 2^32 slots: nothing is hashed again.
+        for slot in old.into_iter().filter(|slot| *slot != 0) {
+            let mut place = (slot >> self.shift) as usize;
+            while self.slots[place] != 0 {
+                place = (place + 1) & mask;
+            }
+            self.slots[place] = slot;
+        }
+    }
+}
+
+/// How the values of one key become one.
+pub(crate) trait Accumulate<V: Row>: Send + Sync {
+    /// Accumulators, one a key.
+    type Store: Default;
+
+    /// Appends the accumulator of a new key.
+    fn insert(&self, store: &mut Self::Store, value: V::Ref<'_>);
+
+    /// Merges a value into accumulator `row`; `false` if a sum overflowed.
+    fn merge(&self, store: &mut Self::Store, row: usize, value: V::Ref<'_>) -> bool;
+
+    /// The accumulators as columns.
+    fn finish(&self, store: Self::Store) -> V::Columns;
+}
+
+/// Sums.
+pub(crate) struct SumOf;
+
+impl<V: Sum> Accumulate<V> for SumOf {
+    type Store = V::Columns;
+
+    #[inline]
+    fn insert(&self, store: &mut V::Columns, value: V::Ref<'_>) {
+        V::push(store, value);
+    }
+
+    #[inline]
+    fn merge(&self, store: &mut V::Columns, row: usize, value: V::Ref<'_>) -> bool {
+        V::add_at(store, row, value)
+    }
+
+    fn finish(&self, store: V::Columns) -> V::Columns {
+        store
+    }
+}
+
+/// The smallest, or the largest.
+#[derive(Clone, Copy)]
+pub(crate) enum Extreme {
+    Min,
+    Max,
+}
+
+impl<V: Ordered> Accumulate<V> for Extreme {
+    type Store = Vec<V>;
+
+    fn insert(&self, store: &mut Vec<V>, value: V::Ref<'_>) {
+        store.push(V::from_ref(value));
+    }
+
+    #[inline]
+    fn merge(&self, store: &mut Vec<V>, row: usize, value: V::Ref<'_>) -> bool {
+        let order = V::order(value, store[row].to_ref());
+        let better = match self {
+            Self::Min => order.is_lt(),
+            Self::Max => order.is_gt(),
+        };
+        if better {
+            store[row] = V::from_ref(value);
+        }
+        true
+    }
+
+    fn finish(&self, store: Vec<V>) -> V::Columns {
+        push_all(store.into_iter())
+    }
+}
+
+/// A merge function of the job's author.
+pub(crate) struct Custom<F>(pub(crate) F);
+
+impl<V, F> Accumulate<V> for Custom<F>
+where
+    V: Row,
+    F: Fn(V, V::Ref<'_>) -> V + Send + Sync,
+{
+    // None only while the closure has the value.
+    type Store = Vec<Option<V>>;
+
+    #[inline]
+    fn insert(&self, store: &mut Self::Store, value: V::Ref<'_>) {
+        store.push(Some(V::from_ref(value)));
+    }
+
+    #[inline]
+    fn merge(&self, store: &mut Self::Store, row: usize, value: V::Ref<'_>) -> bool {
+        store[row] = store[row].take().map(|merged| (self.0)(merged, value));
+        true
+    }
+
+    fn finish(&self, store: Self::Store) -> V::Columns {
+        push_all(store.into_iter().flatten())
+    }
+}
+
+fn push_all<V: Row>(values: impl Iterator<Item = V>) -> V::Columns {
+    let mut columns = V::Columns::default();
+    values.for_each(|value| V::push(&mut columns, value.to_ref()));
+    columns
+}
+
+/// A stage's terminal that merges rows of equal keys.
+pub(crate) struct Combiner<'a, K: Key, V: Row, A: Accumulate<V>> {
+    table: KeyTable<K>,
+    store: A::Store,
+    accumulate: &'a A,
+    fits: bool,
+}
+
+impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
+    pub(crate) fn new(accumulate: &'a A, limits: CombineLimits) -> Self {
+        Self { table: KeyTable::new(limits), store: A::Store::default(), accumulate, fits: true }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) {
+        match self.table.find_or_insert(key) {
+            Found::Old(row) => self.fits &= self.accumulate.merge(&mut self.store, row, value),
+            Found::New => self.accumulate.insert(&mut self.store, value),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<Batch, Failure> {
+        if !self.fits {
+            return Err(overflow());
+        }
+        let mut columns = Vec::with_capacity(K::WIDTH + V::WIDTH);
+        K::write(self.table.keys, &mut columns);
+        V::write(self.accumulate.finish(self.store), &mut columns);
+        row::finish_batch(self.table.rows, columns)
+    }
+}
+
+/// The failure of a sum that does not fit.
+pub(crate) fn overflow() -> Failure {
+    failure::user("a sum of int64 values is too large for int64: sum float64 values instead, or smaller numbers")
+}
+
+#[cfg(test)]
+#[path = "combine_tests.rs"]
+mod tests;

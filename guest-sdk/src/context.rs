@@ -1,0 +1,147 @@
+//! The context that a job's function gets: sources, settings, and the plan that grows behind it.
+
+use std::rc::Rc;
+
+use crate::bindings::millpond::plugin::dataflow::Operator;
+use crate::bindings::millpond::plugin::types::{Field, Param as RawParam};
+use crate::dstream::DStream;
+use crate::param::Param;
+use crate::plan::{Code, DraftNode, Finished, NodeName, SharedDraft};
+use crate::row::{self, Row};
+
+/// Where a job's streams begin.
+///
+/// **State and effects**: only describes the dataflow; nothing runs before the host asks for it, batch by batch. Batch
+/// interval, trigger, sources' and sinks' settings stand in the job file.
+/// **Source**: `org.apache.spark.streaming.StreamingContext`.
+///
+/// ```
+/// use millpond::{Job, StreamingContext};
+///
+/// let job = Job::new(|ctx: &mut StreamingContext| {
+///     ctx.text("lines").filter(|line| line.contains("error")).sink("errors");
+/// });
+/// let plan = job.plan(&[])?;
+/// assert_eq!(plan.nodes.len(), 3); // the source, one stage, the sink
+/// # Ok::<(), String>(())
+/// ```
+pub struct StreamingContext {
+    params: Vec<RawParam>,
+    draft: SharedDraft,
+}
+
+impl StreamingContext {
+    pub(crate) fn new(params: &[RawParam]) -> Self {
+        Self { params: params.to_vec(), draft: SharedDraft::default() }
+    }
+
+    /// Lines of text from the source `name` of the job file.
+    ///
+    /// **Shape**: one column, `line`, text.
+    /// **Source**: `StreamingContext.textFileStream`, `socketTextStream`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines").filter(|line| !line.is_empty()).sink("out");
+    /// # });
+    /// ```
+    pub fn text(&self, name: &str) -> DStream<String> {
+        self.source_as(name, row::fields::<String>("line"))
+    }
+
+    /// Rows from the source `name` of the job file, which must have `T`'s columns.
+    ///
+    /// **Shape**: the columns of `T`, by name: CSV headers and JSON keys are matched with a struct's fields.
+    /// **Source**: `StreamingContext.receiverStream`.
+    ///
+    /// ```
+    /// # use millpond::Row;
+    /// #[derive(Row)]
+    /// struct Visit { page: String, seconds: i64 }
+    ///
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.source::<Visit>("visits").filter(|visit| visit.seconds > 10).sink("long");
+    /// # });
+    /// ```
+    pub fn source<T: Row>(&self, name: &str) -> DStream<T> {
+        self.source_as(name, row::fields::<T>(""))
+    }
+
+    /// A source used twice is one node.
+    fn source_as<T: Row>(&self, name: &str, schema: Vec<Field>) -> DStream<T> {
+        let mut draft = self.draft.borrow_mut();
+        let is_it = |node: &DraftNode| matches!(&node.operator, Operator::Source(other) if other == name);
+        let known = draft.nodes.iter().position(is_it);
+        if known.is_some_and(|node| draft.nodes[node].schema != schema) {
+            draft.error(format!("the source `{name}` is used twice, with different columns: use one row type for it"));
+        }
+        let node = known.filter(|node| draft.nodes[*node].schema == schema).unwrap_or_else(|| {
+            draft.add(DraftNode {
+                name: NodeName::Fixed(format!("source {name}")),
+                operator: Operator::Source(name.to_owned()),
+                inputs: Vec::new(),
+                schema,
+                key_columns: T::KEY_COLUMNS,
+                code: Code::None,
+                only_renames: false,
+            })
+        });
+        drop(draft);
+        DStream::from_node(&self.draft, node)
+    }
+
+    /// The setting `name` from `[params]` of the job file; none if it is not there.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<String> {
+        self.params.iter().find(|param| param.name == name).map(|param| param.value.clone())
+    }
+
+    /// The setting `name`, or `default` if it is not there.
+    ///
+    /// **Errors**: a value that cannot be read makes the plan fail with a sentence that names the setting, its value and
+    /// what was expected; meanwhile the default is returned, so that the function can go on.
+    ///
+    /// ```
+    /// use millpond::{Job, Param, StreamingContext};
+    ///
+    /// let job = Job::new(|ctx: &mut StreamingContext| {
+    ///     let shortest = ctx.param_or("shortest", 3);
+    ///     ctx.text("lines").filter(move |line| line.len() >= shortest).sink("out");
+    /// });
+    /// let setting = millpond::runtime::Param { name: "shortest".into(), value: "three".into() };
+    /// assert_eq!(
+    ///     job.plan(&[setting]).unwrap_err(),
+    ///     "the setting `shortest` is \"three\": expected a whole number, not negative"
+    /// );
+    /// ```
+    pub fn param_or<P: Param>(&self, name: &str, default: P) -> P {
+        let Some(text) = self.param(name) else { return default };
+        P::from_text(&text).unwrap_or_else(|| {
+            self.refuse(format!("the setting `{name}` is {text:?}: expected {}", P::EXPECTED));
+            default
+        })
+    }
+
+    /// Makes the plan fail with this sentence: for settings that make no sense together.
+    ///
+    /// ```
+    /// use millpond::{Job, StreamingContext};
+    ///
+    /// let job = Job::new(|ctx: &mut StreamingContext| {
+    ///     if ctx.param("from").is_none() {
+    ///         ctx.refuse("the setting `from` is missing: say where to begin");
+    ///     }
+    ///     ctx.text("lines").sink("out");
+    /// });
+    /// assert!(job.plan(&[]).is_err());
+    /// ```
+    pub fn refuse(&self, sentence: impl Into<String>) {
+        self.draft.borrow_mut().error(sentence);
+    }
+
+    /// The plan; streams that are still alive can add nothing to it any more.
+    pub(crate) fn finish(self) -> Result<Finished, String> {
+        let draft = Rc::try_unwrap(self.draft).map_or_else(|shared| shared.take(), std::cell::RefCell::into_inner);
+        draft.finish()
+    }
+}

@@ -1,0 +1,105 @@
+//! Narrow operators whose closure may refuse a row: the row is reported, the others go on.
+
+use std::cell::RefCell;
+
+use super::DStream;
+use crate::chain::Emit;
+use crate::failure::RowError;
+use crate::row::Row;
+
+/// A closure from a view of `T` to a view of `U`, or to why there is none. Implemented by every fitting closure.
+#[diagnostic::on_unimplemented(
+    message = "this closure does not make a `Result` of a view of a `{U}` from a view of a `{T}`",
+    note = "it gets views (`&str` for String) and returns `Ok(view)`, or `Err` of anything that converts to RowError"
+)]
+pub trait TryMapFn<'a, T: Row, U: Row>: Fn(T::Ref<'a>) -> Result<U::Ref<'a>, RowError> {}
+
+impl<'a, T: Row, U: Row, F: Fn(T::Ref<'a>) -> Result<U::Ref<'a>, RowError>> TryMapFn<'a, T, U> for F {}
+
+impl<T: Row> DStream<T> {
+    /// Each row by a function that may refuse it.
+    ///
+    /// **Shape**: the columns of `U`, under their default names. At most as many rows.
+    /// **Errors**: `Err` rejects the row: it goes no further, and the host reports its place and the reason. What becomes
+    /// of the job is the job file's `on-bad-record`.
+    /// **Cost**: no allocation per row but for refused ones.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines")
+    ///     .try_map::<(String, i64)>(|line| {
+    ///         let (user, amount) = line.split_once(',').ok_or("expected `user,amount`")?;
+    ///         Ok((user, amount.parse()?))
+    ///     })
+    ///     .sum_by_key()
+    ///     .sink("totals");
+    /// # });
+    /// ```
+    pub fn try_map<U: Row>(&self, function: impl for<'a> TryMapFn<'a, T, U> + Send + Sync + 'static) -> DStream<U> {
+        self.extend("try_map", Self::default_names::<U>(""), move |row, cx, out| match function(row) {
+            Ok(row) => out(row),
+            Err(error) => cx.reject(error),
+        })
+    }
+
+    /// Any number of rows from each, by a function that may refuse it.
+    ///
+    /// **Shape**: the columns of `U`, under their default names.
+    /// **Errors**: as [`try_map`](Self::try_map); of a refused row nothing is put out, whatever was pushed before.
+    /// **Cost**: the rows of one input row are held back until the closure has returned: one more copy of each.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines")
+    ///     .try_flat_map::<i64>(|line, out| {
+    ///         for number in line.split(',') {
+    ///             out.push(number.parse()?);
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .sink("numbers");
+    /// # });
+    /// ```
+    pub fn try_flat_map<U: Row>(
+        &self,
+        function: impl Fn(T::Ref<'_>, &mut Emit<'_, U>) -> Result<(), RowError> + Send + Sync + 'static,
+    ) -> DStream<U> {
+        self.extend("try_flat_map", Self::default_names::<U>(""), move |row, cx, out| {
+            let held = RefCell::new(U::Columns::default());
+            let mut rows = 0;
+            let mut hold = |row: U::Ref<'_>| {
+                U::push(&mut held.borrow_mut(), row);
+                rows += 1;
+            };
+            let result = function(row, &mut Emit::new(&mut hold));
+            match result {
+                Ok(()) => {
+                    let held = held.borrow();
+                    (0..rows).for_each(|row| out(U::get(&held, row)));
+                }
+                Err(error) => cx.reject(error),
+            }
+        })
+    }
+
+    /// The rows for which the function is true; it may refuse a row.
+    ///
+    /// **Shape**: as before.
+    /// **Errors**: as [`try_map`](Self::try_map).
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("numbers").try_filter(|line| Ok(line.parse::<i64>()? > 0)).sink("positive");
+    /// # });
+    /// ```
+    pub fn try_filter(
+        &self,
+        function: impl Fn(T::Ref<'_>) -> Result<bool, RowError> + Send + Sync + 'static,
+    ) -> DStream<T> {
+        self.extend("try_filter", self.names.clone(), move |row, cx, out| match function(row) {
+            Ok(true) => out(row),
+            Ok(false) => {}
+            Err(error) => cx.reject(error),
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Narrow operators: each row by itself, in the partition where it is. They fuse into one stage.
+
+use super::DStream;
+use crate::chain::Emit;
+use crate::row::{Key, Row};
+
+/// A closure from a view of `T` to a view of `U`. Implemented by every fitting closure.
+#[diagnostic::on_unimplemented(
+    message = "this closure does not make a view of a `{U}` from a view of a `{T}`",
+    note = "it gets views (`&str` for String) and returns a view; for a result that it builds, use map_owned"
+)]
+pub trait MapFn<'a, T: Row, U: Row>: Fn(T::Ref<'a>) -> U::Ref<'a> {}
+
+impl<'a, T: Row, U: Row, F: Fn(T::Ref<'a>) -> U::Ref<'a>> MapFn<'a, T, U> for F {}
+
+impl<T: Row> DStream<T> {
+    /// Each row by a function, without allocation: the closure borrows from the row it gets.
+    ///
+    /// **Shape**: the columns of `U`, under their default names. As many rows.
+    /// **Cost**: no allocation per row.
+    /// **Source**: `DStream.map`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines")
+    ///     .map::<(String, i64)>(|line| (line.trim(), line.len() as i64))
+    ///     .sink("lengths");
+    /// # });
+    /// ```
+    pub fn map<U: Row>(&self, function: impl for<'a> MapFn<'a, T, U> + Send + Sync + 'static) -> DStream<U> {
+        self.extend("map", Self::default_names::<U>(""), move |row, _, out| out(function(row)))
+    }
+
+    /// Each row by a function that builds an owned row.
+    ///
+    /// **Shape**: the columns of `U`, under their default names. As many rows.
+    /// **Cost**: what the closure allocates.
+    /// **Source**: `DStream.map`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines").map_owned(|line| line.to_lowercase()).sink("out");
+    /// # });
+    /// ```
+    pub fn map_owned<U: Row>(&self, function: impl Fn(T::Ref<'_>) -> U + Send + Sync + 'static) -> DStream<U> {
+        self.extend("map_owned", Self::default_names::<U>(""), move |row, _, out| out(function(row).to_ref()))
+    }
+
+    /// Any number of rows from each, put out one by one.
+    ///
+    /// **Shape**: the columns of `U`, under their default names.
+    /// **Cost**: no allocation per row.
+    /// **Source**: `DStream.flatMap`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines")
+    ///     .flat_map::<String>(|line, out| line.split(' ').for_each(|word| out.push(word)))
+    ///     .sink("words");
+    /// # });
+    /// ```
+    pub fn flat_map<U: Row>(
+        &self,
+        function: impl Fn(T::Ref<'_>, &mut Emit<'_, U>) + Send + Sync + 'static,
+    ) -> DStream<U> {
+        let names = Self::default_names::<U>("");
+        self.extend("flat_map", names, move |row, _, out| function(row, &mut Emit::new(out)))
+    }
+
+    /// The rows for which the function is true.
+    ///
+    /// **Shape**: as before.
+    /// **Source**: `DStream.filter`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines").filter(|line| line.starts_with("ERROR")).sink("errors");
+    /// # });
+    /// ```
+    pub fn filter(&self, function: impl Fn(T::Ref<'_>) -> bool + Send + Sync + 'static) -> DStream<T> {
+        self.extend("filter", self.names.clone(), move |row, _, out| {
+            if function(row) {
+                out(row);
+            }
+        })
+    }
+
+    /// Gives each row a key.
+    ///
+    /// **Shape**: the key's columns (`_1`), then the row's (`_2`).
+    /// **Cost**: no allocation per row.
+    /// **Source**: `RDD.keyBy`.
+    ///
+    /// ```
+    /// # use millpond::Row;
+    /// # #[derive(Row)]
+    /// # struct Visit { page: String, seconds: i64 }
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.source::<Visit>("visits")
+    ///     .key_by::<String>(|visit| visit.page)
+    ///     .map_values::<i64>(|visit| visit.seconds)
+    ///     .sum_by_key()
+    ///     .sink("seconds");
+    /// # });
+    /// ```
+    pub fn key_by<K: Key>(&self, function: impl for<'a> MapFn<'a, T, K> + Send + Sync + 'static) -> DStream<(K, T)> {
+        self.extend::<(K, T)>("key_by", Self::default_names::<(K, T)>(""), move |row, _, out| out((function(row), row)))
+    }
+
+    /// Calls the columns otherwise.
+    ///
+    /// **Shape**: as before, under these names: what sinks, files and pictures show.
+    /// **Errors**: the plan fails when there is not one name per column, or two are the same.
+    /// **Cost**: none where the node before can carry the names; otherwise columns are passed through a stage whole.
+    /// **Source**: `Dataset.toDF(names)`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("words").count_by_value().columns(["word", "count"]).sink("counts");
+    /// # });
+    /// ```
+    pub fn columns<const N: usize>(&self, names: [&str; N]) -> DStream<T> {
+        let mut stream = self.clone();
+        if names.len() != T::WIDTH {
+            self.refuse(format!(
+                "columns([{}]) gives {} names to {} columns ({}): give one name per column",
+                names.join(", "),
+                names.len(),
+                T::WIDTH,
+                self.names.join(", ")
+            ));
+            return stream;
+        }
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                self.refuse(format!("columns([{}]) names two columns `{name}`: names must differ", names.join(", ")));
+                return stream;
+            }
+            if name.is_empty() || name.len() > 256 {
+                self.refuse(format!(
+                    "columns([{}]): a name has 1 to 256 bytes, and one has {}",
+                    names.join(", "),
+                    name.len()
+                ));
+                return stream;
+            }
+        }
+        stream.names = names.iter().map(|name| (*name).to_owned()).collect();
+        stream
+    }
+
+    /// Runs what comes before once, whoever uses it.
+    ///
+    /// **Shape**: as before.
+    /// **Cost**: the rows leave the component and are kept for the batch. Without it each consumer runs the operators since
+    /// the last node again, which is cheaper for light ones.
+    /// **Source**: `DStream.cache`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let slow = ctx.text("lines").map_owned(|line| line.to_lowercase()).cache();
+    /// slow.count().sink("lines");
+    /// slow.count_by_value().sink("counts");
+    /// # });
+    /// ```
+    pub fn cache(&self) -> DStream<T> {
+        DStream::from_node(&self.draft, self.node(self.key_columns()))
+    }
+}
+
+impl<K: Row, V: Row> DStream<(K, V)> {
+    /// Each value by a function; keys stay.
+    ///
+    /// **Shape**: the key's columns as before, then those of `W`.
+    /// **Cost**: no allocation per row.
+    /// **Source**: `PairDStreamFunctions.mapValues`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.source::<(String, i64)>("pairs").map_values::<f64>(|n| n as f64 / 100.0).sink("out");
+    /// # });
+    /// ```
+    pub fn map_values<W: Row>(
+        &self,
+        function: impl for<'a> MapFn<'a, V, W> + Send + Sync + 'static,
+    ) -> DStream<(K, W)> {
+        let names = self.names_with_values::<W>("_2");
+        self.extend::<(K, W)>("map_values", names, move |(key, value), _, out| out((key, function(value))))
+    }
+
+    /// The key's names with those of another value, which is called `name`.
+    pub(super) fn names_with_values<W: Row>(&self, name: &str) -> Vec<String> {
+        super::joined_names(&self.names[..K::WIDTH], Self::default_names::<W>(name))
+    }
+}

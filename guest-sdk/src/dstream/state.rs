@@ -1,0 +1,174 @@
+//! Keyed state: what is known of each key, carried from batch to batch.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::{DStream, HostNode, joined_names};
+use crate::bindings::exports::millpond::plugin::job_guest::{UpdateInput, UpdateOutput};
+use crate::bindings::millpond::plugin::dataflow::{Operator, UpdateState};
+use crate::bindings::millpond::plugin::types::Failure;
+use crate::bitmap::Bitmap;
+use crate::combine::overflow;
+use crate::failure::bad_input;
+use crate::plan::{Code, NodeName, UpdateFields, UpdateFn};
+use crate::row::{self, Key, Row, Sum};
+
+/// The new values of one key, in arrival order within each partition they came from.
+///
+/// An iterator over views; cheap to clone, so it can be walked several times.
+pub struct Values<'a, V: Row> {
+    columns: &'a V::Columns,
+    next: usize,
+    end: usize,
+    overflowed: &'a Cell<bool>,
+}
+
+impl<V: Row> Clone for Values<'_, V> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<'a, V: Row> Iterator for Values<'a, V> {
+    type Item = V::Ref<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<V::Ref<'a>> {
+        (self.next < self.end).then(|| {
+            self.next += 1;
+            V::get(self.columns, self.next - 1)
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.end - self.next, Some(self.end - self.next))
+    }
+}
+
+impl<V: Row> ExactSizeIterator for Values<'_, V> {}
+
+impl<V: Row> Values<'_, V> {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.next == self.end
+    }
+
+    /// The sum of the values.
+    ///
+    /// **Errors**: an i64 sum that overflows fails the call after the closure has returned.
+    #[must_use]
+    pub fn sum(self) -> V
+    where
+        V: Sum,
+    {
+        let overflowed = self.overflowed;
+        let mut sum = V::ZERO;
+        for value in self {
+            if !sum.add(value) {
+                overflowed.set(true);
+            }
+        }
+        sum
+    }
+}
+
+impl<K: Key, V: Row> DStream<(K, V)> {
+    /// A state per key, made of the old one and the batch's values.
+    ///
+    /// **Shape**: the key's columns, then the state's (`state`, if it is one); one row per key that has state, in every batch,
+    /// touched or not.
+    /// **Order**: values in arrival order within the partition they came from.
+    /// **State and effects**: `update` is called for each key with rows in the batch, with the values and the old state, none the
+    /// first time. `None` deletes the key. With [`every_batch`](Self::every_batch) it is called for untouched keys too. States are
+    /// kept under the node's name `update_state_by_key` unless `named`, and are durable when the batch is committed.
+    /// **Cost**: one call of the closure per key; merge values first (`count_by_value`, `sum_by_key`) and there is one value.
+    /// **Source**: `PairDStreamFunctions.updateStateByKey`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("words")
+    ///     .count_by_value()
+    ///     .update_state_by_key(|values, total: Option<i64>| Some(total.unwrap_or(0) + values.sum()))
+    ///     .sink("counts");
+    /// # });
+    /// ```
+    pub fn update_state_by_key<S: Row>(
+        &self,
+        update: impl Fn(Values<'_, V>, Option<S>) -> Option<S> + Send + Sync + 'static,
+    ) -> DStream<(K, S)> {
+        let state_name = if S::WIDTH == 1 { "state" } else { "" };
+        let names = joined_names(&self.names[..K::WIDTH], Self::default_names::<S>(state_name));
+        self.then(HostNode {
+            name: NodeName::Stateful("update_state_by_key"),
+            operator: Operator::UpdateState(UpdateState { every_batch: false }),
+            inputs: vec![self.node(K::WIDTH)],
+            schema: crate::plan::renamed(row::fields::<(K, S)>(""), &names),
+            key_columns: K::WIDTH,
+            code: Code::Update(update_code::<V, S>(update)),
+        })
+    }
+
+    /// Right after `update_state_by_key`: calls its function in every batch for every key that has state, as Spark does, with
+    /// no values for keys without rows.
+    ///
+    /// **Errors**: the plan fails if the operator before is another.
+    /// **Cost**: every state crosses into the component in every batch.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// // Forgets a user after ten batches without a visit.
+    /// ctx.text("users")
+    ///     .count_by_value()
+    ///     .update_state_by_key(|visits, quiet: Option<i64>| match (visits.is_empty(), quiet) {
+    ///         (false, _) => Some(0),
+    ///         (true, quiet) => quiet.map(|batches| batches + 1).filter(|batches| *batches < 10),
+    ///     })
+    ///     .every_batch()
+    ///     .sink("users");
+    /// # });
+    /// ```
+    pub fn every_batch(&self) -> DStream<(K, V)> {
+        let changed = self.change_latest(|node| match &mut node.operator {
+            Operator::UpdateState(update) => {
+                update.every_batch = true;
+                true
+            }
+            _ => false,
+        });
+        if !changed {
+            self.refuse("every_batch() goes right after update_state_by_key");
+        }
+        self.clone()
+    }
+}
+
+/// The code of `update` calls.
+fn update_code<V: Row, S: Row>(
+    update: impl Fn(Values<'_, V>, Option<S>) -> Option<S> + Send + Sync + 'static,
+) -> Arc<UpdateFn> {
+    Arc::new(move |input: UpdateInput, fields: &UpdateFields<'_>| {
+        let (_, values) = row::read_batch::<V>(input.values, fields.values)?;
+        let (keys, states) = row::read_batch::<S>(input.states, fields.states)?;
+        let present = Bitmap::try_from_bytes(input.present, keys)
+            .ok_or_else(|| bad_input(format!("`present` does not have one bit for each of {keys} keys")))?;
+        let overflowed = Cell::new(false);
+        let (mut new_states, mut keep) = (S::Columns::default(), Bitmap::default());
+        for (key, group) in input.groups.windows(2).enumerate() {
+            let (next, end) = (group[0] as usize, group[1] as usize);
+            let values = Values { columns: &values, next, end, overflowed: &overflowed };
+            let old = present.get(key).then(|| S::from_ref(S::get(&states, key)));
+            let new = update(values, old);
+            keep.push(new.is_some());
+            match &new {
+                Some(state) => S::push(&mut new_states, state.to_ref()),
+                None => S::push_empty(&mut new_states),
+            }
+        }
+        if overflowed.get() { Err(overflow()) } else { output::<S>(keys, new_states, keep) }
+    })
+}
+
+fn output<S: Row>(keys: usize, states: S::Columns, keep: Bitmap) -> Result<UpdateOutput, Failure> {
+    Ok(UpdateOutput { states: row::write_batch::<S>(keys, states)?, keep: keep.into_bytes() })
+}

@@ -1,0 +1,117 @@
+//! Turns a draft into the plan and the code that goes with its nodes.
+
+use super::{Code, Draft, DraftNode, NodeName};
+use crate::bindings::millpond::plugin::dataflow::{Node, Operator, Plan};
+
+/// A plan and, node by node, its code.
+pub(crate) struct Finished {
+    pub(crate) plan: Plan,
+    pub(crate) code: Vec<Code>,
+}
+
+impl Draft {
+    /// The plan; or what is wrong with it, one sentence a line.
+    pub(crate) fn finish(mut self) -> Result<Finished, String> {
+        self.push_renames_up();
+        self.check_sinks();
+        let kept = self.needed_nodes();
+        let names = self.node_names(&kept);
+        if !self.errors.is_empty() {
+            return Err(self.errors.join("\n"));
+        }
+        let mut numbers = vec![0u32; self.nodes.len()];
+        let mut finished =
+            Finished { plan: Plan { nodes: Vec::with_capacity(kept.len()) }, code: Vec::with_capacity(kept.len()) };
+        for (index, node) in self.nodes.into_iter().enumerate().filter(|(index, _)| kept.contains(index)) {
+            let number = finished.code.len();
+            numbers[index] = number as u32;
+            let DraftNode { operator, inputs, schema, key_columns, code, .. } = node;
+            finished.plan.nodes.push(Node {
+                name: names[number].clone(),
+                operator,
+                inputs: inputs.into_iter().map(|input| numbers[input]).collect(),
+                schema,
+                key_columns: key_columns as u32,
+            });
+            finished.code.push(code);
+        }
+        Ok(finished)
+    }
+
+    /// Nodes from which a sink is reached, in order.
+    fn needed_nodes(&self) -> Vec<usize> {
+        let mut needed = vec![false; self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate().rev() {
+            needed[index] |= matches!(node.operator, Operator::Sink(_));
+            if needed[index] {
+                node.inputs.iter().for_each(|input| needed[*input] = true);
+            }
+        }
+        (0..self.nodes.len()).filter(|index| needed[*index]).collect()
+    }
+
+    fn check_sinks(&mut self) {
+        let sinks: Vec<String> = self
+            .nodes
+            .iter()
+            .filter_map(|node| match &node.operator {
+                Operator::Sink(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        if sinks.is_empty() {
+            self.error("the job has no sink: nothing runs until a stream ends with .sink(\"name\")");
+        }
+        for (index, name) in sinks.iter().enumerate() {
+            if sinks[..index].contains(name) {
+                self.error(format!(
+                    "two streams go to the sink `{name}`: union them first, or give each a sink of its own"
+                ));
+            }
+        }
+    }
+
+    /// The names of the kept nodes, each different; notes an error where that cannot be.
+    fn node_names(&mut self, kept: &[usize]) -> Vec<String> {
+        let chosen: Vec<String> = kept.iter().filter_map(|index| self.nodes[*index].name.chosen()).collect();
+        let mut names: Vec<String> = Vec::with_capacity(kept.len());
+        for (number, index) in kept.iter().enumerate() {
+            let name = match &self.nodes[*index].name {
+                NodeName::Numbered(kind) => {
+                    let mut name = format!("{kind}-{number}");
+                    while chosen.contains(&name) {
+                        name.push('\'');
+                    }
+                    name
+                }
+                NodeName::Given(name) | NodeName::Fixed(name) => name.clone(),
+                NodeName::Stateful(kind) => (*kind).to_owned(),
+            };
+            if names.contains(&name) {
+                let sentence = duplicate(&self.nodes[*index].name, &name);
+                self.error(sentence);
+            }
+            names.push(name);
+        }
+        names
+    }
+}
+
+impl NodeName {
+    fn chosen(&self) -> Option<String> {
+        match self {
+            Self::Given(name) | Self::Fixed(name) => Some(name.clone()),
+            Self::Stateful(kind) => Some((*kind).to_owned()),
+            Self::Numbered(_) => None,
+        }
+    }
+}
+
+fn duplicate(name: &NodeName, text: &str) -> String {
+    match name {
+        NodeName::Stateful(kind) => format!(
+            "there are two {kind} operators, and state is kept by name: name one of them, right after it, with .named(\"...\")"
+        ),
+        _ => format!("two nodes are called `{text}`: give one of them another name with .named(\"...\")"),
+    }
+}

@@ -1,0 +1,121 @@
+//! The plan while a job's function builds it: nodes with their code, and what is wrong so far.
+//!
+//! A mistake does not stop the job's function: it is noted, and `finish` returns all of them. `finish` also leaves out
+//! nodes that no sink needs, moves column names to where they cost nothing (`rename.rs`) and names what has no name.
+
+mod finish;
+mod rename;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::bindings::exports::millpond::plugin::job_guest::{UpdateInput, UpdateOutput};
+use crate::bindings::millpond::plugin::dataflow::Operator;
+use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
+use crate::chain::{Input, StageCx};
+
+pub(crate) use finish::Finished;
+
+/// A stage's code.
+pub(crate) type StageFn = dyn Fn(Input<'_>, &StageCx) -> Result<Batch, Failure> + Send + Sync;
+/// Merges groups (`groups`, values) of a node whose value columns are `fields`.
+pub(crate) type MergeFn = dyn Fn(&[u32], Input<'_>) -> Result<Batch, Failure> + Send + Sync;
+/// Takes rows off totals.
+pub(crate) type SubtractFn = dyn Fn(Input<'_>, Input<'_>) -> Result<Batch, Failure> + Send + Sync;
+/// New states.
+pub(crate) type UpdateFn = dyn Fn(UpdateInput, &UpdateFields<'_>) -> Result<UpdateOutput, Failure> + Send + Sync;
+
+/// The schemas that an update call's batches have.
+pub(crate) struct UpdateFields<'a> {
+    pub(crate) values: &'a [Field],
+    pub(crate) states: &'a [Field],
+}
+
+/// What the component does for a node.
+#[derive(Clone)]
+pub(crate) enum Code {
+    /// Nothing: the host runs it.
+    None,
+    Stage(Arc<StageFn>),
+    Merge {
+        merge: Arc<MergeFn>,
+        subtract: Option<Arc<SubtractFn>>,
+    },
+    Update(Arc<UpdateFn>),
+}
+
+/// Where a node's name comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NodeName {
+    /// The author.
+    Given(String),
+    /// Its operator, because state is kept under it; two of a kind must be named by the author.
+    Stateful(&'static str),
+    /// A source or sink.
+    Fixed(String),
+    /// Its operator and number.
+    Numbered(&'static str),
+}
+
+/// A node as it is being built.
+pub(crate) struct DraftNode {
+    pub(crate) name: NodeName,
+    pub(crate) operator: Operator,
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) schema: Vec<Field>,
+    pub(crate) key_columns: usize,
+    pub(crate) code: Code,
+    /// A stage that does nothing but give columns other names.
+    pub(crate) only_renames: bool,
+}
+
+/// A plan as it is being built.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) nodes: Vec<DraftNode>,
+    pub(crate) errors: Vec<String>,
+}
+
+/// The plan that a context and all its streams write to.
+pub(crate) type SharedDraft = Rc<RefCell<Draft>>;
+
+impl Draft {
+    pub(crate) fn add(&mut self, node: DraftNode) -> usize {
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// Notes a mistake, once.
+    pub(crate) fn error(&mut self, sentence: impl Into<String>) {
+        let sentence = sentence.into();
+        if !self.errors.contains(&sentence) {
+            self.errors.push(sentence);
+        }
+    }
+
+    pub(crate) fn names(&self, node: usize) -> Vec<String> {
+        self.nodes[node].schema.iter().map(|field| field.name.clone()).collect()
+    }
+}
+
+/// Makes names differ, by a number behind later ones: `count`, `count_2`.
+pub(crate) fn make_unique(names: &mut [String]) {
+    for index in 1..names.len() {
+        let (before, rest) = names.split_at_mut(index);
+        let name = &mut rest[0];
+        let wanted = name.clone();
+        let mut number = 2;
+        while before.contains(name) {
+            *name = format!("{wanted}_{number}");
+            number += 1;
+        }
+    }
+}
+
+/// The fields with other names, one for each.
+pub(crate) fn renamed(fields: Vec<Field>, names: &[String]) -> Vec<Field> {
+    fields.into_iter().zip(names).map(|(field, name)| Field { name: name.clone(), ..field }).collect()
+}

@@ -1,0 +1,191 @@
+//! Takes a batch apart column by column, checking everything once so that reading rows needs no checks.
+
+use crate::bindings::millpond::plugin::types::{Batch, Column, ColumnData, DataType, Failure, Field, VarData};
+use crate::bitmap::Bitmap;
+use crate::failure::bad_input;
+
+/// Gives the columns of a batch in order.
+#[derive(Debug)]
+pub struct ColumnReader<'a> {
+    rows: usize,
+    columns: std::vec::IntoIter<Column>,
+    fields: std::slice::Iter<'a, Field>,
+}
+
+impl<'a> ColumnReader<'a> {
+    /// Reads `batch`, which must have as many columns as there are fields.
+    pub(crate) fn try_new(batch: Batch, fields: &'a [Field]) -> Result<Self, Failure> {
+        if batch.columns.len() != fields.len() {
+            return Err(bad_input(format!(
+                "the batch has {} columns, the plan says {}",
+                batch.columns.len(),
+                fields.len()
+            )));
+        }
+        Ok(Self { rows: batch.rows as usize, columns: batch.columns.into_iter(), fields: fields.iter() })
+    }
+
+    /// How many rows every column has.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
+        if self.columns.len() == 0 {
+            Ok(())
+        } else {
+            Err(bad_input(format!("the batch has {} columns more than the row type", self.columns.len())))
+        }
+    }
+
+    /// The next column's data, and its validity if it is nullable.
+    pub(crate) fn next(&mut self, nullable: bool) -> Result<(Taken<'a>, Option<Bitmap>), Failure> {
+        let (Some(column), Some(field)) = (self.columns.next(), self.fields.next()) else {
+            return Err(bad_input("the batch has fewer columns than the row type"));
+        };
+        let taken = Taken { rows: self.rows, name: &field.name, data: column.data };
+        let validity = match column.validity {
+            Some(_) if !nullable => return Err(taken.bad("it has null rows, but is not nullable")),
+            Some(bytes) => {
+                let found = bytes.len();
+                let bitmap = Bitmap::try_from_bytes(bytes, self.rows);
+                Some(
+                    bitmap
+                        .ok_or_else(|| taken.bad(&format!("its validity has {found} bytes for {} rows", self.rows)))?,
+                )
+            }
+            None => None,
+        };
+        Ok((taken, validity))
+    }
+}
+
+/// One column, taken out of a batch.
+pub(crate) struct Taken<'a> {
+    rows: usize,
+    name: &'a str,
+    data: ColumnData,
+}
+
+impl Taken<'_> {
+    pub(crate) fn name(&self) -> &str {
+        self.name
+    }
+
+    pub(crate) fn into_data(self) -> ColumnData {
+        self.data
+    }
+
+    fn bad(&self, what: &str) -> Failure {
+        bad_input(format!("column `{}`: {what}", self.name))
+    }
+
+    fn wrong_type(&self, expected: DataType) -> Failure {
+        self.bad(&format!("expected {}, found {}", type_name(expected), type_name(data_type(&self.data))))
+    }
+
+    fn check_length(&self, found: usize) -> Result<(), Failure> {
+        if found == self.rows {
+            Ok(())
+        } else {
+            Err(self.bad(&format!("it has {found} values for {} rows", self.rows)))
+        }
+    }
+
+    pub(crate) fn int64(mut self) -> Result<Vec<i64>, Failure> {
+        let ColumnData::Int64(values) = &mut self.data else { return Err(self.wrong_type(DataType::Int64)) };
+        let values = std::mem::take(values);
+        self.check_length(values.len())?;
+        Ok(values)
+    }
+
+    pub(crate) fn timestamp(mut self) -> Result<Vec<i64>, Failure> {
+        let ColumnData::Timestamp(values) = &mut self.data else { return Err(self.wrong_type(DataType::Timestamp)) };
+        let values = std::mem::take(values);
+        self.check_length(values.len())?;
+        Ok(values)
+    }
+
+    pub(crate) fn float64(mut self) -> Result<Vec<f64>, Failure> {
+        let ColumnData::Float64(values) = &mut self.data else { return Err(self.wrong_type(DataType::Float64)) };
+        let values = std::mem::take(values);
+        self.check_length(values.len())?;
+        Ok(values)
+    }
+
+    pub(crate) fn boolean(mut self) -> Result<Bitmap, Failure> {
+        let ColumnData::Boolean(bytes) = &mut self.data else { return Err(self.wrong_type(DataType::Boolean)) };
+        let bytes = std::mem::take(bytes);
+        let found = bytes.len();
+        Bitmap::try_from_bytes(bytes, self.rows)
+            .ok_or_else(|| self.bad(&format!("it has {found} bytes of bits for {} rows", self.rows)))
+    }
+
+    pub(crate) fn binary(mut self) -> Result<VarData, Failure> {
+        let ColumnData::Binary(data) = &mut self.data else { return Err(self.wrong_type(DataType::Binary)) };
+        let data = VarData { offsets: std::mem::take(&mut data.offsets), bytes: std::mem::take(&mut data.bytes) };
+        self.check_offsets(&data)?;
+        Ok(data)
+    }
+
+    /// Offsets and text; every offset lies on a character boundary.
+    pub(crate) fn utf8(mut self) -> Result<(Vec<u32>, String), Failure> {
+        let ColumnData::Utf8(data) = &mut self.data else { return Err(self.wrong_type(DataType::Utf8)) };
+        let data = VarData { offsets: std::mem::take(&mut data.offsets), bytes: std::mem::take(&mut data.bytes) };
+        self.check_offsets(&data)?;
+        let text =
+            String::from_utf8(data.bytes).map_err(|error| self.bad(&format!("not UTF-8: {}", error.utf8_error())))?;
+        // Plain ASCII is the common case and is checked many bytes at a time.
+        if !text.is_ascii() && !data.offsets.iter().all(|offset| text.is_char_boundary(*offset as usize)) {
+            return Err(self.bad("an offset lies inside a character"));
+        }
+        Ok((data.offsets, text))
+    }
+
+    fn check_offsets(&self, data: &VarData) -> Result<(), Failure> {
+        let offsets = &data.offsets;
+        if offsets.len() != self.rows + 1 {
+            return Err(self.bad(&format!(
+                "it has {} offsets for {} rows, expected one more than rows",
+                offsets.len(),
+                self.rows
+            )));
+        }
+        if offsets[0] != 0 || offsets[self.rows] as usize != data.bytes.len() {
+            return Err(self.bad(&format!(
+                "its offsets run from {} to {}, expected 0 to {}",
+                offsets[0],
+                offsets[self.rows],
+                data.bytes.len()
+            )));
+        }
+        if offsets.windows(2).any(|pair| pair[0] > pair[1]) {
+            return Err(self.bad("its offsets decrease"));
+        }
+        Ok(())
+    }
+}
+
+fn data_type(data: &ColumnData) -> DataType {
+    match data {
+        ColumnData::Boolean(_) => DataType::Boolean,
+        ColumnData::Int64(_) => DataType::Int64,
+        ColumnData::Float64(_) => DataType::Float64,
+        ColumnData::Utf8(_) => DataType::Utf8,
+        ColumnData::Binary(_) => DataType::Binary,
+        ColumnData::Timestamp(_) => DataType::Timestamp,
+    }
+}
+
+/// The contract's name for a type.
+pub(crate) fn type_name(data_type: DataType) -> &'static str {
+    match data_type {
+        DataType::Boolean => "boolean",
+        DataType::Int64 => "int64",
+        DataType::Float64 => "float64",
+        DataType::Utf8 => "utf8",
+        DataType::Binary => "binary",
+        DataType::Timestamp => "timestamp",
+    }
+}

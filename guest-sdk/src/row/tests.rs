@@ -1,0 +1,193 @@
+//! Every row type through columns and back, derived rows, and batches that are not what the plan says.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Row;
+use crate::bindings::millpond::plugin::types::{ColumnData, FailureCode, VarData};
+
+type Everything = (bool, i64, f64, String, Vec<u8>, Timestamp, Nulls);
+type Nulls = (Option<bool>, Option<i64>, Option<f64>, Option<String>, Option<Vec<u8>>, Option<Timestamp>);
+
+#[derive(Row, Clone, Debug, PartialEq)]
+struct Visit {
+    page: String,
+    user: User,
+    r#type: Option<i64>,
+    /// Named as the generated code's own variables, on purpose.
+    next: bool,
+    first: f64,
+}
+
+#[derive(Row, Clone, Debug, PartialEq)]
+struct User {
+    id: i64,
+    name: Option<String>,
+}
+
+fn nulls() -> impl Strategy<Value = Nulls> {
+    use proptest::option::of;
+    (
+        of(any::<bool>()),
+        of(any::<i64>()),
+        of(-1e9..1e9),
+        of(".{0,4}"),
+        of(proptest::collection::vec(any::<u8>(), 0..4)),
+        of(any::<i64>().prop_map(Timestamp)),
+    )
+}
+
+fn everything() -> impl Strategy<Value = Everything> {
+    let bytes = proptest::collection::vec(any::<u8>(), 0..4);
+    (any::<bool>(), any::<i64>(), -1e9..1e9, ".{0,6}", bytes, any::<i64>().prop_map(Timestamp), nulls())
+}
+
+fn visit() -> impl Strategy<Value = Visit> {
+    let user = (any::<i64>(), proptest::option::of("[a-zß]{0,5}")).prop_map(|(id, name)| User { id, name });
+    (".{0,5}", user, proptest::option::of(any::<i64>()), any::<bool>(), -1e9..1e9)
+        .prop_map(|(page, user, r#type, next, first)| Visit { page, user, r#type, next, first })
+}
+
+fn columns<T: Row>(rows: &[T]) -> T::Columns {
+    let mut columns = T::Columns::default();
+    rows.iter().for_each(|row| T::push(&mut columns, row.to_ref()));
+    columns
+}
+
+fn round_trip<T: Row>(rows: &[T]) -> Vec<T> {
+    let batch = write_batch::<T>(rows.len(), columns(rows)).expect("the rows fit in a batch");
+    let (count, columns) = read_batch::<T>(batch, &fields::<T>("")).expect("what was written can be read");
+    (0..count).map(|row| T::from_ref(T::get(&columns, row))).collect()
+}
+
+proptest! {
+    #[test]
+    fn every_type_comes_back(rows in proptest::collection::vec(everything(), 0..20)) {
+        prop_assert_eq!(round_trip(&rows), rows);
+    }
+
+    #[test]
+    fn derived_rows_come_back(rows in proptest::collection::vec(visit(), 0..20)) {
+        prop_assert_eq!(round_trip(&rows), rows);
+    }
+
+    #[test]
+    fn a_key_equals_itself_and_hashes_alike(rows in proptest::collection::vec(visit(), 1..10)) {
+        let columns = columns(&rows);
+        for (index, row) in rows.iter().enumerate() {
+            prop_assert!(Visit::same_at(&columns, index, row.to_ref()));
+            for (other, view) in rows.iter().enumerate() {
+                let same = Visit::same_at(&columns, other, row.to_ref());
+                prop_assert_eq!(same, view == row);
+                prop_assert!(!same || Visit::hash(row.to_ref(), 0) == Visit::hash(view.to_ref(), 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_those_of_fields_and_places() {
+    let names = |fields: Vec<Field>| fields.into_iter().map(|field| field.name).collect::<Vec<_>>().join(" ");
+    assert_eq!(names(fields::<i64>("")), "value");
+    assert_eq!(names(fields::<(String, (i64, f64))>("")), "_1 _2._1 _2._2");
+    assert_eq!(names(fields::<Visit>("")), "page user.id user.name type next first");
+    assert_eq!(names(fields::<(Visit, i64)>("")), "_1.page _1.user.id _1.user.name _1.type _1.next _1.first _2");
+    assert_eq!(Visit::WIDTH, 6);
+    assert_eq!(<(Visit, i64)>::KEY_COLUMNS, 6);
+    assert_eq!(<(Visit, i64, i64)>::KEY_COLUMNS, 0);
+}
+
+#[test]
+fn nullable_columns_carry_validity_only_when_a_row_is_null() {
+    let fields = fields::<Option<i64>>("");
+    assert!(fields[0].nullable);
+    let full = write_batch::<Option<i64>>(2, columns(&[Some(1), Some(2)])).expect("fits");
+    assert_eq!(full.columns[0].validity, None);
+    let sparse = write_batch::<Option<i64>>(2, columns(&[None, Some(2)])).expect("fits");
+    assert_eq!(sparse.columns[0].validity.as_deref().map(|bits| bits[0] & 0b11), Some(0b10));
+}
+
+#[test]
+fn floats_are_keys_by_value() {
+    let columns = columns(&[0.0, f64::NAN]);
+    assert!(f64::same_at(&columns, 0, -0.0));
+    assert!(f64::same_at(&columns, 1, -f64::NAN));
+    assert_eq!(<f64 as Key>::hash(0.0, 0), <f64 as Key>::hash(-0.0, 0));
+}
+
+#[test]
+fn orders_put_null_first_and_nan_last() {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    assert_eq!(Option::<i64>::order(None, Some(i64::MIN)), Less);
+    assert_eq!(<f64 as Ordered>::order(f64::NAN, f64::INFINITY), Greater);
+    assert_eq!(<f64 as Ordered>::order(0.0, -0.0), Equal);
+    assert_eq!(<String as Ordered>::order("Z", "a"), Less);
+    let rows = columns(&[(1, ("b".to_owned(), None)), (1, ("a".to_owned(), Some(2.0)))]);
+    assert_eq!(<(i64, (String, Option<f64>)) as Row>::order_at(&rows, 0, 0, 1), Equal);
+    assert_eq!(<(i64, (String, Option<f64>)) as Row>::order_at(&rows, 1, 0, 1), Greater);
+    assert_eq!(<(i64, (String, Option<f64>)) as Row>::order_at(&rows, 2, 0, 1), Less);
+}
+
+#[test]
+fn clearing_keeps_columns_usable() {
+    let mut rows = columns(&[("a".to_owned(), Some(true)), ("b".to_owned(), None)]);
+    <(String, Option<bool>)>::clear(&mut rows);
+    <(String, Option<bool>)>::push(&mut rows, ("c", Some(false)));
+    assert_eq!(<(String, Option<bool>)>::get(&rows, 0), ("c", Some(false)));
+}
+
+fn text(offsets: &[u32], bytes: &[u8]) -> Column {
+    let data = VarData { offsets: offsets.to_vec(), bytes: bytes.to_vec() };
+    Column { data: ColumnData::Utf8(data), validity: None }
+}
+
+fn refused<T: Row>(rows: u32, columns: Vec<Column>) -> String {
+    let result = read_batch::<T>(Batch { rows, columns }, &fields::<T>(""));
+    let failure = result.err().expect("a malformed batch is refused");
+    assert_eq!(failure.code, FailureCode::BadInput);
+    failure.message
+}
+
+#[test]
+fn malformed_text_is_refused_with_column_and_reason() {
+    assert_eq!(
+        refused::<String>(2, vec![text(&[0, 1], b"a")]),
+        "column `value`: it has 2 offsets for 2 rows, expected one more than rows"
+    );
+    assert_eq!(
+        refused::<String>(1, vec![text(&[0, 2], b"a")]),
+        "column `value`: its offsets run from 0 to 2, expected 0 to 1"
+    );
+    assert_eq!(
+        refused::<String>(1, vec![text(&[1, 1], b"a")]),
+        "column `value`: its offsets run from 1 to 1, expected 0 to 1"
+    );
+    assert_eq!(refused::<String>(3, vec![text(&[0, 2, 1, 2], b"ab")]), "column `value`: its offsets decrease");
+    assert_eq!(
+        refused::<String>(2, vec![text(&[0, 1, 2], "ß".as_bytes())]),
+        "column `value`: an offset lies inside a character"
+    );
+    assert!(refused::<String>(1, vec![text(&[0, 1], &[0xff])]).starts_with("column `value`: not UTF-8"));
+}
+
+#[test]
+fn wrong_columns_are_refused() {
+    let numbers = |values: &[i64]| Column { data: ColumnData::Int64(values.to_vec()), validity: None };
+    assert_eq!(refused::<f64>(1, vec![numbers(&[1])]), "column `value`: expected float64, found int64");
+    assert_eq!(refused::<Timestamp>(1, vec![numbers(&[1])]), "column `value`: expected timestamp, found int64");
+    assert_eq!(refused::<i64>(2, vec![numbers(&[1])]), "column `value`: it has 1 values for 2 rows");
+    assert_eq!(refused::<i64>(1, vec![]), "the batch has 0 columns, the plan says 1");
+    assert_eq!(refused::<(i64, i64)>(1, vec![numbers(&[1])]), "the batch has 1 columns, the plan says 2");
+    let null = Column { validity: Some(vec![0]), ..numbers(&[1]) };
+    assert_eq!(refused::<i64>(1, vec![null]), "column `value`: it has null rows, but is not nullable");
+    let short = Column { validity: Some(vec![]), ..numbers(&[1]) };
+    assert_eq!(refused::<Option<i64>>(1, vec![short]), "column `value`: its validity has 0 bytes for 1 rows");
+    let bits = Column { data: ColumnData::Boolean(vec![0, 0]), validity: None };
+    assert_eq!(refused::<bool>(8, vec![bits]), "column `value`: it has 2 bytes of bits for 8 rows");
+}
+
+#[test]
+fn empty_batches_are_fine() {
+    assert_eq!(round_trip::<Visit>(&[]), []);
+    assert_eq!(round_trip::<(Option<String>, bool)>(&[]), []);
+}

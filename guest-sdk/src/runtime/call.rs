@@ -1,0 +1,68 @@
+//! What a call from outside is checked for before any code of the job sees it.
+
+use crate::bindings::millpond::plugin::dataflow::{Node, Plan};
+use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, StageOutput};
+use crate::chain::{Input, StageCx};
+use crate::failure::{bad_input, unknown_node};
+use crate::plan::{Code, Finished, StageFn};
+
+/// A plan that was handed out, with its code.
+pub(super) struct Planned {
+    plan: Plan,
+    code: Vec<Code>,
+}
+
+impl Planned {
+    pub(super) fn new(finished: Finished) -> Self {
+        Self { plan: finished.plan, code: finished.code }
+    }
+
+    pub(super) fn node(&self, node: u32) -> Result<(&Node, &Code), Failure> {
+        let found = self.plan.nodes.get(node as usize).zip(self.code.get(node as usize));
+        found.ok_or_else(|| {
+            unknown_node(format!("there is no node {node}: the plan has {} nodes", self.plan.nodes.len()))
+        })
+    }
+
+    /// The schema of a node's first input.
+    pub(super) fn input_fields(&self, node: &Node) -> &[Field] {
+        node.inputs.first().and_then(|input| self.plan.nodes.get(*input as usize)).map_or(&[], |input| &input.schema)
+    }
+}
+
+/// The failure of a call that the node is not made for.
+pub(super) fn wrong_call(node: &Node, call: &str) -> Failure {
+    unknown_node(format!("node `{}` has nothing to do for a {call} call", node.name))
+}
+
+/// Puts the node's name before a failure's message.
+pub(super) fn at_node<T>(node: &Node, result: Result<T, Failure>) -> Result<T, Failure> {
+    result.map_err(|failure| Failure { message: format!("node `{}`: {}", node.name, failure.message), ..failure })
+}
+
+/// The value columns of a node.
+pub(super) fn value_fields(fields: &[Field], key_columns: u32) -> &[Field] {
+    fields.get(key_columns as usize..).unwrap_or(&[])
+}
+
+/// Runs a stage's code over a batch.
+pub(super) fn run(code: &StageFn, batch: Batch, fields: &[Field]) -> Result<StageOutput, Failure> {
+    let cx = StageCx::default();
+    let batch = code(Input { batch, fields }, &cx)?;
+    Ok(StageOutput { batch, rejected: cx.into_rejected() })
+}
+
+/// Checks that groups cover `rows` rows in order.
+pub(super) fn check_groups(groups: &[u32], rows: u32, may_be_empty: bool) -> Result<(), Failure> {
+    if groups.first() != Some(&0) || groups.last() != Some(&rows) {
+        return Err(bad_input(format!("the groups do not run from row 0 to row {rows}")));
+    }
+    let in_order = |pair: &[u32]| pair[0] < pair[1] || (may_be_empty && pair[0] == pair[1]);
+    if groups.windows(2).all(in_order) {
+        Ok(())
+    } else if may_be_empty {
+        Err(bad_input("the groups' rows go back"))
+    } else {
+        Err(bad_input("a group is empty, or the groups' rows go back"))
+    }
+}

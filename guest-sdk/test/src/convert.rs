@@ -1,0 +1,162 @@
+//! The contract's plain types as the host's, and back. Speed does not matter here.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringArray, TimestampMicrosecondArray,
+};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use millpond::runtime as wire;
+use millpond_core::schema::TIMESTAMP;
+use millpond_core::{Node, NodeId, Operator, Plan, plan};
+
+/// A batch as the contract has it.
+pub(crate) fn to_wire(batch: &RecordBatch) -> wire::Batch {
+    let columns = batch.columns().iter().map(column_to_wire).collect();
+    wire::Batch { rows: u32::try_from(batch.num_rows()).expect("a test's batch is small"), columns }
+}
+
+fn column_to_wire(array: &ArrayRef) -> wire::Column {
+    let variable = |rows: Vec<&[u8]>| {
+        let mut data = wire::VarData { offsets: vec![0], bytes: Vec::new() };
+        for row in rows {
+            data.bytes.extend_from_slice(row);
+            data.offsets.push(u32::try_from(data.bytes.len()).expect("a test's batch is small"));
+        }
+        data
+    };
+    let data = match array.data_type() {
+        DataType::Boolean => wire::ColumnData::Boolean(bitmap(array.as_boolean().values())),
+        DataType::Int64 => wire::ColumnData::Int64(array.as_primitive::<Int64Type>().values().to_vec()),
+        DataType::Float64 => wire::ColumnData::Float64(array.as_primitive::<Float64Type>().values().to_vec()),
+        DataType::Utf8 => {
+            let text = array.as_string::<i32>();
+            wire::ColumnData::Utf8(variable((0..text.len()).map(|row| text.value(row).as_bytes()).collect()))
+        }
+        DataType::Binary => {
+            let bytes = array.as_binary::<i32>();
+            wire::ColumnData::Binary(variable((0..bytes.len()).map(|row| bytes.value(row)).collect()))
+        }
+        _ => wire::ColumnData::Timestamp(array.as_primitive::<TimestampMicrosecondType>().values().to_vec()),
+    };
+    let validity = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    wire::Column { data, validity: validity.map(|nulls| bitmap(nulls.inner())) }
+}
+
+/// Bits from bit 0.
+pub(crate) fn bitmap(bits: &BooleanBuffer) -> Vec<u8> {
+    let mut bytes = vec![0; bits.len().div_ceil(8)];
+    bits.iter().enumerate().filter(|(_, bit)| *bit).for_each(|(at, _)| bytes[at / 8] |= 1 << (at % 8));
+    bytes
+}
+
+/// A batch of this schema as Arrow has it, or what is wrong with it.
+pub(crate) fn from_wire(schema: &SchemaRef, batch: wire::Batch) -> Result<RecordBatch, String> {
+    let rows = batch.rows as usize;
+    let columns = batch.columns.into_iter().map(|column| column_from_wire(rows, column)).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| error.to_string())
+}
+
+fn column_from_wire(rows: usize, column: wire::Column) -> Result<ArrayRef, String> {
+    let bits = |bytes: Vec<u8>| BooleanBuffer::new(bytes.into(), 0, rows);
+    let nulls = column.validity.map(|bytes| NullBuffer::new(bits(bytes)));
+    let offsets = |offsets: Vec<u32>| {
+        let signed: Vec<i32> = offsets.into_iter().map(|offset| offset.cast_signed()).collect();
+        OffsetBuffer::new(ScalarBuffer::from(signed))
+    };
+    let text = |error: arrow::error::ArrowError| error.to_string();
+    Ok(match column.data {
+        wire::ColumnData::Boolean(bytes) => Arc::new(BooleanArray::new(bits(bytes), nulls)),
+        wire::ColumnData::Int64(values) => Arc::new(Int64Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Float64(values) => Arc::new(Float64Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Utf8(data) => {
+            Arc::new(StringArray::try_new(offsets(data.offsets), data.bytes.into(), nulls).map_err(text)?)
+        }
+        wire::ColumnData::Binary(data) => {
+            Arc::new(BinaryArray::try_new(offsets(data.offsets), data.bytes.into(), nulls).map_err(text)?)
+        }
+        wire::ColumnData::Timestamp(values) => {
+            Arc::new(TimestampMicrosecondArray::try_new(values.into(), nulls).map_err(text)?)
+        }
+    })
+}
+
+/// A plan as the host has it.
+pub(crate) fn plan(plan: wire::Plan) -> Plan {
+    Plan { nodes: plan.nodes.into_iter().map(node).collect() }
+}
+
+fn node(node: wire::Node) -> Node {
+    let field = |field: wire::Field| Field::new(field.name, data_type(field.data_type), field.nullable);
+    Node {
+        name: node.name,
+        operator: operator(node.operator),
+        inputs: node.inputs.into_iter().map(NodeId).collect(),
+        schema: Arc::new(Schema::new(node.schema.into_iter().map(field).collect::<Vec<_>>())),
+        key_columns: node.key_columns as usize,
+    }
+}
+
+fn data_type(data_type: wire::DataType) -> DataType {
+    match data_type {
+        wire::DataType::Boolean => DataType::Boolean,
+        wire::DataType::Int64 => DataType::Int64,
+        wire::DataType::Float64 => DataType::Float64,
+        wire::DataType::Utf8 => DataType::Utf8,
+        wire::DataType::Binary => DataType::Binary,
+        wire::DataType::Timestamp => TIMESTAMP,
+    }
+}
+
+fn operator(operator: wire::Operator) -> Operator {
+    match operator {
+        wire::Operator::Source(name) => Operator::Source(name),
+        wire::Operator::Stage(stage) => Operator::Stage(stage.label),
+        wire::Operator::Transform(name) => Operator::Transform(name),
+        wire::Operator::Union => Operator::Union,
+        wire::Operator::Reduce(reduce) => {
+            Operator::Reduce(plan::Reduce { merge: merge(reduce.merge), zero_when_empty: reduce.zero_when_empty })
+        }
+        wire::Operator::Window(parts) => Operator::Window(window(parts)),
+        wire::Operator::ReduceWindow(reduce) => Operator::ReduceWindow(plan::ReduceWindow {
+            window: window(reduce.window),
+            merge: merge(reduce.merge),
+            invertible: reduce.invertible,
+            keep_empty_keys: reduce.keep_empty_keys,
+            zero_when_empty: reduce.zero_when_empty,
+        }),
+        wire::Operator::UpdateState(update) => Operator::UpdateState { every_batch: update.every_batch },
+        wire::Operator::Sort(sort) => {
+            let ordering = |ordering: wire::Ordering| plan::Ordering {
+                column: ordering.column as usize,
+                descending: ordering.descending,
+            };
+            Operator::Sort(plan::Sort {
+                order: sort.order.into_iter().map(ordering).collect(),
+                limit: sort.limit,
+                hidden_columns: sort.hidden_columns as usize,
+            })
+        }
+        wire::Operator::Take(rows) => Operator::Take(rows),
+        wire::Operator::Sink(name) => Operator::Sink(name),
+    }
+}
+
+fn window(window: wire::Window) -> plan::Window {
+    plan::Window { length_ms: window.length_ms, slide_ms: window.slide_ms }
+}
+
+fn merge(merge: wire::Merge) -> plan::Merge {
+    let column = |merge: wire::ColumnMerge| match merge {
+        wire::ColumnMerge::Sum => plan::ColumnMerge::Sum,
+        wire::ColumnMerge::Min => plan::ColumnMerge::Min,
+        wire::ColumnMerge::Max => plan::ColumnMerge::Max,
+    };
+    match merge {
+        wire::Merge::Columns(columns) => plan::Merge::Columns(columns.into_iter().map(column).collect()),
+        wire::Merge::Custom => plan::Merge::Custom,
+    }
+}

@@ -1,0 +1,131 @@
+//! A native job as the engine's user function.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use millpond::Job;
+use millpond::runtime::{self, Failure, Param};
+use millpond_core::function::FunctionUsage;
+use millpond_core::{
+    BoxError, Classify, Code, Domain, NodeId, Plan, Rejection, StageOutput, TaskInfo, UpdateInput, UpdateOutput,
+    UserFunction,
+};
+
+use crate::convert;
+
+/// Calls a job's code in this process.
+pub(crate) struct NativeFunction {
+    job: Job,
+    plan: Plan,
+}
+
+impl NativeFunction {
+    /// Plans the job anew, as every instance of a component does.
+    pub(crate) fn try_new(job: &Job, params: &[Param]) -> Result<Self, String> {
+        let job = job.again();
+        let plan = convert::plan(job.plan(params)?);
+        Ok(Self { job, plan })
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The value columns of a node.
+    fn values(&self, node: NodeId) -> SchemaRef {
+        let node = &self.plan.nodes[node.index()];
+        Arc::new(Schema::new(node.schema.fields()[node.key_columns..].to_vec()))
+    }
+}
+
+/// A failure of the job's code.
+#[derive(Debug)]
+struct JobFailure(String);
+
+impl std::fmt::Display for JobFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for JobFailure {}
+
+impl Classify for JobFailure {
+    fn code(&self) -> Code {
+        Code("MP0309")
+    }
+
+    fn domain(&self) -> Domain {
+        Domain::User
+    }
+}
+
+fn failed(failure: Failure) -> BoxError {
+    JobFailure(failure.message).into()
+}
+
+fn back(schema: &SchemaRef, batch: runtime::Batch) -> Result<RecordBatch, BoxError> {
+    convert::from_wire(schema, batch).map_err(|reason| JobFailure(reason).into())
+}
+
+fn task(task: &TaskInfo) -> runtime::TaskInfo {
+    runtime::TaskInfo {
+        batch_time_ms: task.batch_time.0,
+        partition: task.partition.0,
+        partitions: task.partitions,
+        attempt: task.attempt,
+    }
+}
+
+impl UserFunction for NativeFunction {
+    fn run_stage(&self, node: NodeId, info: &TaskInfo, input: &RecordBatch) -> Result<StageOutput, BoxError> {
+        let output = self.job.run_stage(node.0, &task(info), convert::to_wire(input)).map_err(failed)?;
+        let rejection = |rejection: runtime::Rejection| Rejection { row: rejection.row, reason: rejection.reason };
+        Ok(StageOutput {
+            batch: back(&self.plan.nodes[node.index()].schema, output.batch)?,
+            rejected: output.rejected.into_iter().map(rejection).collect(),
+        })
+    }
+
+    fn merge(
+        &self,
+        node: NodeId,
+        info: &TaskInfo,
+        groups: &[u32],
+        values: &RecordBatch,
+    ) -> Result<RecordBatch, BoxError> {
+        let merged = self.job.merge(node.0, &task(info), groups, convert::to_wire(values)).map_err(failed)?;
+        back(&self.values(node), merged)
+    }
+
+    fn subtract(
+        &self,
+        node: NodeId,
+        info: &TaskInfo,
+        totals: &RecordBatch,
+        leaving: &RecordBatch,
+    ) -> Result<RecordBatch, BoxError> {
+        let (totals, leaving) = (convert::to_wire(totals), convert::to_wire(leaving));
+        back(&self.values(node), self.job.subtract(node.0, &task(info), totals, leaving).map_err(failed)?)
+    }
+
+    fn update(&self, node: NodeId, info: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
+        let wire = runtime::UpdateInput {
+            keys: convert::to_wire(&input.keys),
+            groups: input.groups.clone(),
+            values: convert::to_wire(&input.values),
+            states: convert::to_wire(&input.states),
+            present: convert::bitmap(input.present.values()),
+        };
+        let output = self.job.update(node.0, &task(info), wire).map_err(failed)?;
+        let groups = input.present.len();
+        let keep = BooleanBuffer::new(output.keep.into(), 0, groups);
+        Ok(UpdateOutput { states: back(&self.values(node), output.states)?, keep: BooleanArray::new(keep, None) })
+    }
+
+    fn usage(&self) -> FunctionUsage {
+        FunctionUsage::default()
+    }
+}

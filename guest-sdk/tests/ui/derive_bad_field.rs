@@ -1,0 +1,8 @@
+//! Every field of a row is a row.
+#[derive(millpond::Row)]
+struct Reading {
+    sensor: String,
+    value: f32,
+}
+
+fn main() {}

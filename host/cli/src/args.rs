@@ -1,0 +1,200 @@
+//! The command line: commands, options and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Stream processing with WebAssembly plugins: cuts streams into micro-batches and runs your functions on them.
+#[derive(Debug, Parser)]
+#[command(name = "millpond", version, propagate_version = true, max_term_width = 100, after_long_help = AFTER_HELP)]
+pub struct Cli {
+    /// How log lines on standard error look
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A job is a folder with a millpond.toml: a Rust crate with the job's code, or a component that is built already.
+
+Results go to standard output, everything else to standard error. RUST_LOG says which log lines are shown
+(default: warn,millpond=info,plugin=info; lines of plugins have the target `plugin`).
+
+Exit codes: 0 done; 1 the job failed; 2 usage or configuration, found before the first batch; 130 stopped at once
+by a second Ctrl-C.
+
+Examples:
+  millpond run plugins/wordcount
+  millpond run plugins/wordcount --set 'sources.lines.path=/data/*.txt' --fresh
+  millpond check jobs/orders/millpond.toml
+  millpond explain MP0103";
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compile a plugin folder to a component
+    #[command(after_long_help = BUILD_HELP)]
+    Build(BuildArgs),
+    /// Check a job: everything that `run` does before the first batch, and nothing is written
+    #[command(after_long_help = CHECK_HELP)]
+    Check(CheckArgs),
+    /// Run a job
+    #[command(after_long_help = RUN_HELP)]
+    Run(RunArgs),
+    /// Show a job's plan: its operators and how rows go through them
+    #[command(after_long_help = PLAN_HELP)]
+    Plan(PlanArgs),
+    /// Show what a component is: digest, world, imports, exports, plan
+    #[command(after_long_help = INSPECT_HELP)]
+    Inspect(InspectArgs),
+    /// Explain an error code, or list all codes
+    #[command(after_long_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
+}
+
+const BUILD_HELP: &str = "\
+Builds the folder's crate with cargo (release, wasm32-unknown-unknown, SIMD on), makes a component of it and writes
+it to target/millpond/<package>.wasm in the crate's own workspace. Prints the path and the size.
+
+Examples:
+  millpond build plugins/wordcount";
+
+const CHECK_HELP: &str = "\
+Examples:
+  millpond check plugins/wordcount
+  millpond check plugins/wordcount --set 'sources.lines.path=/data/*.txt'";
+
+const RUN_HELP: &str = "\
+Builds the plugin first when the folder is a Rust crate. A second run goes on where the first one stopped.
+
+Ctrl-C or SIGTERM: the batch in hand is finished and committed, then the job ends. A second one stops at once; what
+was committed stays, and the next run goes on from there.
+
+Examples:
+  millpond run plugins/wordcount
+  millpond run plugins/wordcount --set job.trigger=continuous
+  millpond run plugins/wordcount --fresh --set 'sources.lines.path=/data/*.txt' \\
+      --set sinks.counts.type=file --set sinks.counts.path=out --set sinks.counts.format=jsonl";
+
+const PLAN_HELP: &str = "\
+The sources need not exist.
+
+Examples:
+  millpond plan plugins/wordcount
+  millpond plan plugins/wordcount --format graphviz | dot -Tsvg > plan.svg";
+
+const INSPECT_HELP: &str = "\
+Examples:
+  millpond inspect plugins/target/millpond/wordcount.wasm";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  millpond explain MP0103
+  millpond explain";
+
+/// Arguments of `build`.
+#[derive(Args, Debug)]
+pub struct BuildArgs {
+    /// The plugin's folder
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// Which job, and what to change in its file.
+#[derive(Args, Clone, Debug)]
+pub struct JobArgs {
+    /// The job's folder, or its job file
+    #[arg(value_name = "DIR|FILE")]
+    pub job: PathBuf,
+
+    /// Change a key of the job file; may be given several times
+    ///
+    /// The value is read as TOML if it is TOML, else as text. Tables that the file does not have are made. Giving a source or a
+    /// sink another type drops the file's keys that the new type does not have. Relative paths start at the job file's folder,
+    /// as those in the file do.
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub set: Vec<String>,
+
+    /// Do not build the plugin; use what the last build made
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Which job.
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Which job.
+    #[command(flatten)]
+    pub job: JobArgs,
+
+    /// Keep the job's state here
+    ///
+    /// Default: `checkpoint.dir` of the job file, else `.millpond/state/NAME` beside the job file, NAME being the job's.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Forget the job's state first: everything is read again
+    ///
+    /// Removes the content of the state folder, after making sure that it is this job's. Output that sinks have written stays.
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// Which job.
+    #[command(flatten)]
+    pub job: JobArgs,
+
+    /// How the plan is drawn
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+}
+
+/// How a plan is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// A list of operators
+    Text,
+    /// For Graphviz (`dot`)
+    Graphviz,
+    /// For Mermaid, as in Markdown files
+    Mermaid,
+}
+
+/// Arguments of `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// The component's file
+    #[arg(value_name = "COMPONENT")]
+    pub component: PathBuf,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The code, such as MP0103
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
+}

@@ -1,0 +1,14 @@
+//! `millpond inspect`: what a component is.
+
+use super::{Failure, print};
+use crate::args::InspectArgs;
+use crate::job::wasm_engine;
+use crate::plugin::read;
+use crate::screen::Screen;
+
+/// Prints digest, size, world, imports, exports, and what the component says of itself.
+pub fn inspect(args: &InspectArgs, screen: &Screen) -> Result<(), Failure> {
+    let bytes = read(&args.component)?;
+    let inspection = wasm_engine()?.inspect(&bytes)?;
+    print(screen, &format!("{inspection}\n"))
+}

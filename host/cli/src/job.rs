@@ -1,0 +1,246 @@
+//! From a command's argument to a job that is checked and only needs to be started.
+//!
+//! The order is that of what can go wrong for the user: the job file, the build, the component, the plan, the plan against
+//! the file, then the outside. Nothing is written anywhere (but what building writes) until all of it has passed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millpond_connectors::{OnBadRecordSpec, OpenSink, OpenSource};
+use millpond_core::schema::{describe, same_types};
+use millpond_core::{BoxError, Clock, Operator, OutputMode, TransformFunction};
+use millpond_engine::{OnBadRecord, SinkBinding, SourceBinding, StreamGraph};
+use millpond_wasm::{EngineOptions, JobComponent, LoadOptions, WasmEngine};
+use tokio::runtime::Handle;
+
+use crate::args::JobArgs;
+use crate::error::{Error, Result, did_you_mean};
+use crate::job_file::{self, Defined, JobFile, Place};
+use crate::plugin::PluginFolder;
+use crate::screen::Screen;
+
+/// A job whose component was loaded and whose plan makes sense.
+pub struct LoadedJob {
+    /// Its file.
+    pub file: JobFile,
+    /// The engine that its transforms are to use as well.
+    pub engine: WasmEngine,
+    /// Its code.
+    pub component: JobComponent,
+    /// Its plan.
+    pub graph: StreamGraph,
+}
+
+impl LoadedJob {
+    /// Reads the job file, builds the plugin if there is one, loads the component, checks the plan.
+    ///
+    /// **Errors**: the job file's (MP01xx), the component's (MP02xx), the plan's (MP04xx).
+    pub fn load(args: &JobArgs) -> Result<Self> {
+        let path = job_file::resolve(&args.job)?;
+        let file = JobFile::load(&path, &args.set)?;
+        let bytes = component_bytes(&file, args.no_build)?;
+        let engine = wasm_engine()?;
+        let options = LoadOptions { job: file.job.name.clone(), params: file.params.clone(), limits: file.limits };
+        let component = engine.load_job(&options, &bytes)?;
+        let graph = StreamGraph::try_new(component.plan().clone(), file.job.batch_interval_ms)?;
+        Ok(Self { file, engine, component, graph })
+    }
+
+    /// Checks that plan and file name the same sources, sinks and transforms.
+    ///
+    /// **Errors**: MP0105, MP0106.
+    pub fn cross_check(&self) -> Result<(), Error> {
+        let check = |kind, planned: Vec<&str>, defined: Vec<(&str, &Place)>| {
+            check_names(&self.file.path, kind, &planned, &defined)
+        };
+        let graph = &self.graph;
+        check("source", graph.sources().iter().map(|(name, _)| *name).collect(), places(&self.file.sources))?;
+        check("sink", graph.sinks().iter().map(|(name, _)| *name).collect(), places(&self.file.sinks))?;
+        check("transform", graph.transforms().iter().map(|(name, ..)| *name).collect(), places(&self.file.transforms))
+    }
+
+    /// Checks that sinks in mode `update` get rows with a key and something beside it. The engine would find it, too, but only when
+    /// the state folder is there already.
+    ///
+    /// **Errors**: MP0603.
+    pub fn check_modes(&self) -> Result<(), millpond_engine::Error> {
+        let plan = self.graph.plan();
+        for node in &plan.nodes {
+            let (Operator::Sink(name), [input]) = (&node.operator, node.inputs.as_slice()) else { continue };
+            let input = &plan.nodes[input.index()];
+            let is_update = self.file.sinks.get(name).is_some_and(|sink| sink.spec.mode() == OutputMode::Update);
+            if is_update && (input.key_columns == 0 || input.key_columns == input.schema.fields().len()) {
+                return Err(millpond_engine::Error::UpdateNeedsKey { sink: name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the components that serve as steps.
+    ///
+    /// **Errors**: the component's (MP02xx); MP0208 when its columns are not the plan's.
+    pub fn load_transforms(&self) -> Result<BTreeMap<String, Arc<dyn TransformFunction>>> {
+        let mut transforms: BTreeMap<String, Arc<dyn TransformFunction>> = BTreeMap::new();
+        for (name, input, output) in self.graph.transforms() {
+            if transforms.contains_key(name) {
+                continue;
+            }
+            let Some(Defined { spec, .. }) = self.file.transforms.get(name) else { continue };
+            let key = format!("transforms.{name}.component");
+            let bytes = read_component(&spec.component, &spec.component_place, &key)?;
+            let options =
+                LoadOptions { job: self.file.job.name.clone(), params: spec.params.clone(), limits: self.file.limits };
+            let transform = self.engine.load_transform(&options, &bytes)?;
+            for (side, found, expected) in
+                [("input", transform.input_schema(), input), ("output", transform.output_schema(), output)]
+            {
+                if !same_types(&found, expected) {
+                    let (found, expected) = (describe(&found), describe(expected));
+                    return Err(Error::TransformColumns { name: name.to_owned(), side, found, expected }.into());
+                }
+            }
+            transforms.insert(name.to_owned(), Arc::new(transform));
+        }
+        Ok(transforms)
+    }
+
+    /// Opens the sources.
+    ///
+    /// **Errors**: those of the connectors (MP05xx).
+    pub fn open_sources(&self, runtime: &Handle, clock: &Arc<dyn Clock>) -> Result<BTreeMap<String, SourceBinding>> {
+        let mut sources = BTreeMap::new();
+        for (name, schema) in self.graph.sources() {
+            let Some(Defined { spec, .. }) = self.file.sources.get(name) else { continue };
+            let receiver = spec.open(OpenSource {
+                name: name.to_owned(),
+                job_dir: self.file.dir.clone(),
+                schema: Arc::clone(schema),
+                runtime: runtime.clone(),
+                clock: Arc::clone(clock),
+            })?;
+            let on_bad_record = match spec.on_bad_record() {
+                OnBadRecordSpec::Skip => OnBadRecord::Skip,
+                OnBadRecordSpec::Fail => OnBadRecord::Fail,
+            };
+            sources.insert(name.to_owned(), SourceBinding { receiver, on_bad_record });
+        }
+        Ok(sources)
+    }
+
+    /// Opens the sinks; they write nothing yet.
+    ///
+    /// **Errors**: those of the connectors (MP06xx).
+    pub fn open_sinks(&self, screen: &Screen) -> Result<BTreeMap<String, SinkBinding>> {
+        let mut sinks = BTreeMap::new();
+        for (name, schema) in self.graph.sinks() {
+            let Some(Defined { spec, .. }) = self.file.sinks.get(name) else { continue };
+            let sink = spec.open(OpenSink {
+                name: name.to_owned(),
+                job: self.file.job.name.clone(),
+                job_dir: self.file.dir.clone(),
+                schema: Arc::clone(schema),
+                color: screen.out_is_colored(),
+                out: Box::new(screen.out_writer()),
+            })?;
+            sinks.insert(name.to_owned(), SinkBinding { sink, mode: spec.mode() });
+        }
+        Ok(sinks)
+    }
+}
+
+/// The engine that runs components, with compiled code kept in the user's cache folder.
+pub(crate) fn wasm_engine() -> Result<WasmEngine> {
+    WasmEngine::try_new(EngineOptions { cache_dir: cache_dir() }).map_err(BoxError::from)
+}
+
+/// `$XDG_CACHE_HOME/millpond`, or `~/.cache/millpond`.
+fn cache_dir() -> Option<PathBuf> {
+    // The XDG specification: a relative path is to be ignored.
+    let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = xdg.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    base.map(|base| base.join("millpond"))
+}
+
+fn component_bytes(file: &JobFile, no_build: bool) -> Result<Vec<u8>> {
+    if let Some(component) = &file.job.component {
+        return Ok(read_component(component, &file.job.component_place, "job.component")?);
+    }
+    // As the user named it, so that messages name it so.
+    let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let plugin = PluginFolder::open(folder)?;
+    let built = if no_build { plugin.built_before()? } else { plugin.build()? };
+    Ok(built.bytes)
+}
+
+fn read_component(path: &Path, place: &Place, key: &str) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| Error::WrongValue {
+        place: place.clone(),
+        key: key.to_owned(),
+        problem: format!("{} cannot be read: {error}", path.display()),
+        allowed: "the path of a component, relative to the job file".to_owned(),
+    })
+}
+
+fn places<T>(defined: &BTreeMap<String, Defined<T>>) -> Vec<(&str, &Place)> {
+    defined.iter().map(|(name, defined)| (name.as_str(), &defined.place)).collect()
+}
+
+/// What the plan names must be defined, and the other way round.
+fn check_names(path: &Path, kind: &'static str, planned: &[&str], defined: &[(&str, &Place)]) -> Result<(), Error> {
+    let is_defined = |name: &str| defined.iter().any(|(known, _)| *known == name);
+    if let Some(name) = planned.iter().find(|name| !is_defined(name)) {
+        let spare = defined.iter().map(|(name, _)| *name).filter(|name| !planned.contains(name));
+        return Err(Error::NotDefined {
+            path: path.to_owned(),
+            kind,
+            name: (*name).to_owned(),
+            suggestion: did_you_mean(name, spare),
+        });
+    }
+    if let Some((name, place)) = defined.iter().find(|(name, _)| !planned.contains(name)) {
+        return Err(Error::NotInPlan {
+            place: (*place).clone(),
+            kind,
+            name: (*name).to_owned(),
+            suggestion: did_you_mean(name, planned.iter().copied()),
+            known: planned.iter().map(|name| (*name).to_owned()).collect(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::render;
+
+    fn check(planned: &[&str], defined: &[&str]) -> String {
+        let place = Place::File { path: Path::new("millpond.toml").into(), line: 7 };
+        let defined: Vec<_> = defined.iter().map(|name| (*name, &place)).collect();
+        match check_names(Path::new("millpond.toml"), "source", planned, &defined) {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => render(&error.into(), false),
+        }
+    }
+
+    #[test]
+    fn plan_and_file_must_name_the_same() {
+        assert_eq!(check(&["a", "b"], &["b", "a"]), "ok");
+        insta::assert_snapshot!(check(&["lines"], &[]), @r"
+        error[MP0105]: millpond.toml: the plan uses source `lines`, which the job file does not define
+        help: add a table [sources.lines]
+        run `millpond explain MP0105` for more
+        ");
+        insta::assert_snapshot!(check(&["lines"], &["line"]), @r"
+        error[MP0105]: millpond.toml: the plan uses source `lines`, which the job file does not define; did you mean `line`?
+        help: rename the table to [sources.lines], or add one of that name
+        run `millpond explain MP0105` for more
+        ");
+        insta::assert_snapshot!(check(&["lines"], &["lines", "words"]), @r"
+        error[MP0106]: millpond.toml:7: sources.words: the plan has no source of this name
+        help: remove the table, or give it a source's name of the plan: lines
+        run `millpond explain MP0106` for more
+        ");
+    }
+}

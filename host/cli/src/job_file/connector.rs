@@ -1,0 +1,102 @@
+//! `[sources.NAME]` and `[sinks.NAME]`: which type, then the connector's own keys.
+//!
+//! What a key means is the connector's business; here its errors get their place in the file.
+
+use std::collections::BTreeMap;
+
+use millpond_connectors::{SinkSpec, SourceSpec, SpecError};
+use serde_json::Value as Json;
+
+use super::Defined;
+use super::reader::{Reader, unknown_word};
+use crate::error::Error;
+
+/// What a source and a sink have in common as far as the job file goes.
+trait Connector: Sized {
+    /// `source` or `sink`.
+    const KIND: &'static str;
+    fn types() -> Vec<&'static str>;
+    fn keys(connector_type: &str) -> Vec<&'static str>;
+    fn parse(connector_type: &str, settings: Json) -> Result<Self, SpecError>;
+}
+
+impl Connector for SourceSpec {
+    const KIND: &'static str = "source";
+    fn types() -> Vec<&'static str> {
+        Self::TYPES.to_vec()
+    }
+    fn keys(connector_type: &str) -> Vec<&'static str> {
+        Self::keys(connector_type).unwrap_or_default().to_vec()
+    }
+    fn parse(connector_type: &str, settings: Json) -> Result<Self, SpecError> {
+        Self::parse(connector_type, settings)
+    }
+}
+
+impl Connector for SinkSpec {
+    const KIND: &'static str = "sink";
+    fn types() -> Vec<&'static str> {
+        Self::TYPES.to_vec()
+    }
+    fn keys(connector_type: &str) -> Vec<&'static str> {
+        Self::keys(connector_type).unwrap_or_default().to_vec()
+    }
+    fn parse(connector_type: &str, settings: Json) -> Result<Self, SpecError> {
+        Self::parse(connector_type, settings)
+    }
+}
+
+pub(super) fn read_sources(sources: &Reader<'_>) -> Result<BTreeMap<String, Defined<SourceSpec>>, Error> {
+    read_all(sources)
+}
+
+pub(super) fn read_sinks(sinks: &Reader<'_>) -> Result<BTreeMap<String, Defined<SinkSpec>>, Error> {
+    read_all(sinks)
+}
+
+/// The keys of a type in `[sources]` or `[sinks]`; `None` if the type does not exist.
+pub(super) fn known_keys(section: &str, connector_type: &str) -> Option<Vec<String>> {
+    fn of<C: Connector>(connector_type: &str) -> Option<Vec<String>> {
+        let is_known = C::types().contains(&connector_type);
+        is_known.then(|| C::keys(connector_type).into_iter().map(str::to_owned).collect())
+    }
+    match section {
+        "sources" => of::<SourceSpec>(connector_type),
+        _ => of::<SinkSpec>(connector_type),
+    }
+}
+
+fn read_all<C: Connector>(section: &Reader<'_>) -> Result<BTreeMap<String, Defined<C>>, Error> {
+    let mut result = BTreeMap::new();
+    for (name, table) in section.tables()? {
+        result.insert(name.to_owned(), Defined { spec: read_one(&table)?, place: table.place().clone() });
+    }
+    Ok(result)
+}
+
+fn read_one<C: Connector>(table: &Reader<'_>) -> Result<C, Error> {
+    let types = C::types();
+    let allowed = types.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ");
+    let connector_type = table.text("type", &allowed)?;
+    let connector_type = connector_type.ok_or_else(|| table.wrong("type", "is missing", allowed.as_str()))?;
+    if !types.contains(&connector_type) {
+        return Err(table.wrong("type", unknown_word(connector_type, types.iter().copied()), allowed));
+    }
+    let mut known = vec!["type"];
+    known.extend(C::keys(connector_type).into_iter().filter(|key| *key != "type"));
+    table.check_keys(&known, &format!("a {} of type `{connector_type}` has", C::KIND))?;
+    C::parse(connector_type, settings(table)?).map_err(|SpecError { key, message }| match key {
+        Some(key) => table.wrong(&key, message, ""),
+        None => table.wrong_as_a_whole(message),
+    })
+}
+
+/// The connector's keys as JSON.
+fn settings(table: &Reader<'_>) -> Result<Json, Error> {
+    let entries = table.entries().iter().filter(|(key, _)| *key != "type");
+    let object = entries.map(|(key, entry)| {
+        let value = entry.value.to_json();
+        Ok((key.clone(), value.ok_or_else(|| table.wrong(key, "is not a finite number", "a finite number"))?))
+    });
+    Ok(Json::Object(object.collect::<Result<_, Error>>()?))
+}

@@ -1,0 +1,72 @@
+//! What `run` says at the end.
+
+use millpond_engine::Summary;
+
+use crate::text::{bytes, count, duration_us, per_second};
+
+/// The summary as aligned lines, without a line end after the last. `how` says how the job ended: `done`, `stopped`.
+#[must_use]
+pub fn render(job: &str, how: &str, summary: &Summary) -> String {
+    let rate = per_second(summary.rows_in, summary.elapsed_us);
+    let mut lines = vec![
+        ("batches", format!("{} in {}", count(summary.batches), duration_us(summary.elapsed_us))),
+        ("rows in", format!("{} ({})", count(summary.rows_in), bytes(summary.bytes_in))),
+        ("rows out", count(summary.rows_out)),
+        ("rows/s", count(rate)),
+        ("processing", duration_us(summary.processing_us)),
+        ("in guest", format!("{} (all threads)", duration_us(summary.guest_us))),
+        ("commits", duration_us(summary.commit_us)),
+        ("state", format!("{} keys, {}", count(summary.state_keys), bytes(summary.state_bytes))),
+    ];
+    if summary.bad_records > 0 {
+        lines.push(("bad records", count(summary.bad_records)));
+    }
+    if summary.rejected > 0 {
+        lines.push(("rejected rows", count(summary.rejected)));
+    }
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines = lines.iter().map(|(name, value)| format!("\n  {name:width$}  {value}"));
+    format!("{job}: {how}{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary {
+            batches: 40,
+            rows_in: 2_000_000,
+            rows_out: 400,
+            bytes_in: 12 << 20,
+            elapsed_us: 2_000_000,
+            processing_us: 1_900_000,
+            guest_us: 3_000_000,
+            commit_us: 45_000,
+            state_keys: 12_345,
+            state_bytes: 3 << 20,
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn summary_is_aligned() {
+        insta::assert_snapshot!(render("wordcount", "done", &summary()), @r"
+        wordcount: done
+          batches     40 in 2.00 s
+          rows in     2,000,000 (12.0 MiB)
+          rows out    400
+          rows/s      1,000,000
+          processing  1.90 s
+          in guest    3.00 s (all threads)
+          commits     45.0 ms
+          state       12,345 keys, 3.0 MiB
+        ");
+    }
+
+    #[test]
+    fn losses_are_shown_only_when_there_are_any() {
+        let text = render("wordcount", "done", &Summary { bad_records: 3, rejected: 1, ..summary() });
+        assert!(text.ends_with("\n  bad records    3\n  rejected rows  1"), "{text}");
+    }
+}

@@ -1,0 +1,151 @@
+//! A component's plan and signature as the core's nouns.
+//!
+//! Sizes and names are checked here, because everything after relies on them; the graph itself (inputs, keys, windows) is
+//! the engine's to check.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
+use millpond_core::schema::TIMESTAMP;
+use millpond_core::{Node, NodeId, Operator, Plan};
+
+use crate::bindings::job::millpond::plugin::{dataflow, types};
+use crate::error::{Error, Place, Result, is_printable, printable};
+
+const NODES_MAX: usize = 1024;
+const COLUMNS_MAX: usize = 1024;
+const NODE_NAME_BYTES_MAX: usize = 128;
+const COLUMN_NAME_BYTES_MAX: usize = 256;
+/// Only for pictures: what is longer is cut.
+const LABEL_BYTES_MAX: usize = 256;
+
+/// A job's plan.
+pub(crate) fn plan(place: &Place, raw: dataflow::Plan) -> Result<Plan> {
+    size(place, || "the plan".into(), "nodes", raw.nodes.len(), NODES_MAX)?;
+    let nodes = raw.nodes.into_iter().enumerate().map(|(number, raw)| node(place, number, raw));
+    Ok(Plan { nodes: nodes.collect::<Result<_>>()? })
+}
+
+/// One side of a transform's signature.
+pub(crate) fn side(place: &Place, which: &str, fields: Vec<types::Field>) -> Result<SchemaRef> {
+    schema(place, || format!("the {which}"), fields)
+}
+
+fn node(place: &Place, number: usize, raw: dataflow::Node) -> Result<Node> {
+    name(place, || format!("node {number}"), "node's name", &raw.name, NODE_NAME_BYTES_MAX)?;
+    let subject = || format!("node `{}`", raw.name);
+    if let dataflow::Operator::Source(to) | dataflow::Operator::Transform(to) | dataflow::Operator::Sink(to) =
+        &raw.operator
+    {
+        name(place, subject, "name in the job file", to, NODE_NAME_BYTES_MAX)?;
+    }
+    let schema = schema(place, subject, raw.schema)?;
+    Ok(Node {
+        operator: operator(raw.operator),
+        inputs: raw.inputs.into_iter().map(NodeId).collect(),
+        schema,
+        key_columns: raw.key_columns as usize,
+        name: raw.name,
+    })
+}
+
+fn operator(raw: dataflow::Operator) -> Operator {
+    use dataflow::Operator as Raw;
+    match raw {
+        Raw::Source(name) => Operator::Source(name),
+        Raw::Stage(stage) => Operator::Stage(printable(&stage.label, LABEL_BYTES_MAX)),
+        Raw::Transform(name) => Operator::Transform(name),
+        Raw::Union => Operator::Union,
+        Raw::Reduce(raw) => Operator::Reduce(Reduce { merge: merge(raw.merge), zero_when_empty: raw.zero_when_empty }),
+        Raw::Window(raw) => Operator::Window(window(&raw)),
+        Raw::ReduceWindow(raw) => Operator::ReduceWindow(ReduceWindow {
+            window: window(&raw.window),
+            merge: merge(raw.merge),
+            invertible: raw.invertible,
+            keep_empty_keys: raw.keep_empty_keys,
+            zero_when_empty: raw.zero_when_empty,
+        }),
+        Raw::UpdateState(raw) => Operator::UpdateState { every_batch: raw.every_batch },
+        Raw::Sort(raw) => Operator::Sort(sort(raw)),
+        Raw::Take(rows) => Operator::Take(rows),
+        Raw::Sink(name) => Operator::Sink(name),
+    }
+}
+
+fn merge(raw: dataflow::Merge) -> Merge {
+    let column = |merge| match merge {
+        dataflow::ColumnMerge::Sum => ColumnMerge::Sum,
+        dataflow::ColumnMerge::Min => ColumnMerge::Min,
+        dataflow::ColumnMerge::Max => ColumnMerge::Max,
+    };
+    match raw {
+        dataflow::Merge::Columns(columns) => Merge::Columns(columns.into_iter().map(column).collect()),
+        dataflow::Merge::Custom => Merge::Custom,
+    }
+}
+
+fn window(raw: &dataflow::Window) -> Window {
+    Window { length_ms: raw.length_ms, slide_ms: raw.slide_ms }
+}
+
+fn sort(raw: dataflow::Sort) -> Sort {
+    let order = |raw: dataflow::Ordering| Ordering { column: raw.column as usize, descending: raw.descending };
+    Sort {
+        order: raw.order.into_iter().map(order).collect(),
+        limit: raw.limit,
+        hidden_columns: raw.hidden_columns as usize,
+    }
+}
+
+fn schema(place: &Place, subject: impl Fn() -> String, raw: Vec<types::Field>) -> Result<SchemaRef> {
+    size(place, &subject, "columns", raw.len(), COLUMNS_MAX)?;
+    let mut seen = BTreeSet::new();
+    for field in &raw {
+        name(place, &subject, "column", &field.name, COLUMN_NAME_BYTES_MAX)?;
+        if !seen.insert(field.name.as_str()) {
+            return Err(bad_name(place, subject(), "column", &field.name, "is there twice"));
+        }
+    }
+    let field = |raw: types::Field| Field::new(raw.name, data_type(raw.data_type), raw.nullable);
+    Ok(Arc::new(Schema::new(raw.into_iter().map(field).collect::<Vec<_>>())))
+}
+
+fn data_type(raw: types::DataType) -> DataType {
+    match raw {
+        types::DataType::Boolean => DataType::Boolean,
+        types::DataType::Int64 => DataType::Int64,
+        types::DataType::Float64 => DataType::Float64,
+        types::DataType::Utf8 => DataType::Utf8,
+        types::DataType::Binary => DataType::Binary,
+        types::DataType::Timestamp => TIMESTAMP,
+    }
+}
+
+fn size(place: &Place, subject: impl Fn() -> String, what: &'static str, found: usize, max: usize) -> Result<()> {
+    if (1..=max).contains(&found) {
+        return Ok(());
+    }
+    Err(Error::PlanSize { place: Box::new(place.clone()), subject: subject(), what, found, min: 1, max })
+}
+
+fn name(place: &Place, subject: impl Fn() -> String, what: &'static str, name: &str, bytes_max: usize) -> Result<()> {
+    if name.is_empty() {
+        return Err(bad_name(place, subject(), what, name, "is empty"));
+    }
+    if name.len() > bytes_max {
+        let reason = format!("has {} bytes, and may have {bytes_max}", name.len());
+        return Err(bad_name(place, subject(), what, name, reason));
+    }
+    if !is_printable(name) {
+        return Err(bad_name(place, subject(), what, name, "has control characters"));
+    }
+    Ok(())
+}
+
+fn bad_name(place: &Place, subject: String, what: &'static str, name: &str, reason: impl Display) -> Error {
+    let (place, name, reason) = (Box::new(place.clone()), printable(name, 40), reason.to_string());
+    Error::PlanName { place, subject, what, name, reason }
+}

@@ -1,0 +1,233 @@
+//! Property tests of both directions: what is well formed crosses unchanged, what is not is refused.
+
+use std::sync::OnceLock;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use millpond_core::{BatchTime, NodeId, PartitionId, TaskInfo, UserFunction};
+use millpond_testkit::guests;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::lower::Lowered;
+use super::{lift, strategies};
+use crate::bindings::job::millpond::plugin::types::{
+    BatchResult, ColumnDataParam, ColumnDataResult, ColumnResult, VarDataParam, VarDataResult,
+};
+use crate::{EngineOptions, JobComponent, LoadOptions, Place, WasmEngine, componentize};
+
+/// What a guest that returns its input would give back.
+fn echo(batch: &RecordBatch) -> BatchResult {
+    let lowered = Lowered::try_new(batch).unwrap();
+    let columns = lowered.columns();
+    let batch = lowered.batch(&columns);
+    let variable =
+        |data: &VarDataParam<'_>| VarDataResult { offsets: data.offsets.to_vec(), bytes: data.bytes.to_vec() };
+    let column = |column: &crate::bindings::job::millpond::plugin::types::ColumnParam<'_>| ColumnResult {
+        data: match &column.data {
+            ColumnDataParam::Boolean(bytes) => ColumnDataResult::Boolean(bytes.to_vec()),
+            ColumnDataParam::Int64(values) => ColumnDataResult::Int64(values.to_vec()),
+            ColumnDataParam::Float64(values) => ColumnDataResult::Float64(values.to_vec()),
+            ColumnDataParam::Utf8(data) => ColumnDataResult::Utf8(variable(data)),
+            ColumnDataParam::Binary(data) => ColumnDataResult::Binary(variable(data)),
+            ColumnDataParam::Timestamp(values) => ColumnDataResult::Timestamp(values.to_vec()),
+        },
+        validity: column.validity.map(<[u8]>::to_vec),
+    };
+    BatchResult { rows: batch.rows, columns: batch.columns.iter().map(column).collect() }
+}
+
+fn place() -> Place {
+    Place { job: "test".into(), export: "run-stage", node: None, task: None }
+}
+
+/// The test guest that passes rows with every type on.
+fn pass_through() -> &'static JobComponent {
+    static JOB: OnceLock<JobComponent> = OnceLock::new();
+    JOB.get_or_init(|| {
+        let component = componentize(&guests::core_module("hostile")).unwrap();
+        let params = vec![("graph".to_owned(), "types".to_owned())];
+        let options = LoadOptions { job: "pass".into(), params, ..LoadOptions::default() };
+        WasmEngine::try_new(EngineOptions::default()).unwrap().load_job(&options, &component).unwrap()
+    })
+}
+
+fn assert_valid(batch: &RecordBatch) {
+    for column in batch.columns() {
+        column.to_data().validate_full().unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_batch_crosses_into_a_guest_and_back_unchanged(batch in strategies::batch()) {
+        let task = TaskInfo { batch_time: BatchTime(1), partition: PartitionId(0), partitions: 1, attempt: 0 };
+        let output = pass_through().run_stage(NodeId(1), &task, &batch).unwrap();
+        assert_valid(&output.batch);
+        prop_assert_eq!(output.batch, batch);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn lifting_what_was_lowered_gives_the_same(batch in strategies::batch()) {
+        let raw = echo(&batch);
+        prop_assert!(is_well_formed(&batch.schema(), &raw));
+        let lifted = lift::batch(&place(), &batch.schema(), Some(batch.num_rows()), raw).unwrap();
+        assert_valid(&lifted);
+        prop_assert_eq!(lifted, batch);
+    }
+
+    #[test]
+    fn mutated_answers_are_accepted_exactly_when_they_are_well_formed(
+        batch in strategies::batch(),
+        mutations in prop::collection::vec(mutation(), 0..4),
+    ) {
+        let mut raw = echo(&batch);
+        for mutation in &mutations {
+            mutation.apply(&mut raw);
+        }
+        let well_formed = is_well_formed(&batch.schema(), &raw);
+        match lift::batch(&place(), &batch.schema(), None, raw) {
+            Ok(lifted) => {
+                prop_assert!(well_formed, "accepted: {:?}", mutations);
+                assert_valid(&lifted);
+            }
+            Err(error) => prop_assert!(!well_formed, "refused: {} {:?}", error, mutations),
+        }
+    }
+}
+
+/// The contract's rules once more, row by row, as plainly as can be.
+fn is_well_formed(schema: &SchemaRef, raw: &BatchResult) -> bool {
+    let rows = raw.rows as usize;
+    raw.columns.len() == schema.fields().len()
+        && schema.fields().iter().zip(&raw.columns).all(|(field, column)| is_well_formed_column(field, rows, column))
+}
+
+fn is_well_formed_column(field: &Field, rows: usize, column: &ColumnResult) -> bool {
+    let is_bitmap = |bytes: &[u8]| bytes.len() == rows.div_ceil(8);
+    let validity = match &column.validity {
+        Some(bytes) => field.is_nullable() && is_bitmap(bytes),
+        None => true,
+    };
+    let data = match (&column.data, field.data_type()) {
+        (ColumnDataResult::Boolean(bytes), DataType::Boolean) => is_bitmap(bytes),
+        (ColumnDataResult::Int64(values), DataType::Int64) => values.len() == rows,
+        (ColumnDataResult::Float64(values), DataType::Float64) => values.len() == rows,
+        (ColumnDataResult::Timestamp(values), DataType::Timestamp(..)) => values.len() == rows,
+        (ColumnDataResult::Utf8(data), DataType::Utf8) => {
+            are_well_formed_rows(rows, data, |bytes| std::str::from_utf8(bytes).is_ok())
+        }
+        (ColumnDataResult::Binary(data), DataType::Binary) => are_well_formed_rows(rows, data, |_| true),
+        _ => false,
+    };
+    validity && data
+}
+
+fn are_well_formed_rows(rows: usize, data: &VarDataResult, is_value: impl Fn(&[u8]) -> bool) -> bool {
+    let (offsets, bytes) = (&data.offsets, &data.bytes);
+    if offsets.len() != rows + 1 || offsets[0] != 0 || offsets[rows] as usize != bytes.len() {
+        return false;
+    }
+    offsets.windows(2).all(|pair| bytes.get(pair[0] as usize..pair[1] as usize).is_some_and(&is_value))
+}
+
+/// A change of one place of an answer.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Rows(u32),
+    DropColumn(Index),
+    CopyColumn(Index, Index),
+    Validity(Index, Option<Vec<u8>>),
+    Shorten(Index),
+    Lengthen(Index),
+    Offset(Index, Index, u32),
+    SwapOffsets(Index, Index, Index),
+    Byte(Index, Index, u8),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let at = any::<Index>;
+    let number = prop_oneof![0..70u32, any::<u32>(), Just(u32::MAX), Just(1 << 31)];
+    prop_oneof![
+        number.clone().prop_map(Mutation::Rows),
+        at().prop_map(Mutation::DropColumn),
+        (at(), at()).prop_map(|(from, to)| Mutation::CopyColumn(from, to)),
+        (at(), prop::option::of(prop::collection::vec(any::<u8>(), 0..10)))
+            .prop_map(|(column, bits)| Mutation::Validity(column, bits)),
+        at().prop_map(Mutation::Shorten),
+        at().prop_map(Mutation::Lengthen),
+        (at(), at(), number).prop_map(|(column, row, offset)| Mutation::Offset(column, row, offset)),
+        (at(), at(), at()).prop_map(|(column, one, other)| Mutation::SwapOffsets(column, one, other)),
+        (at(), at(), any::<u8>()).prop_map(|(column, row, byte)| Mutation::Byte(column, row, byte)),
+    ]
+}
+
+impl Mutation {
+    fn apply(&self, raw: &mut BatchResult) {
+        if raw.columns.is_empty() {
+            return;
+        }
+        let count = raw.columns.len();
+        match self {
+            Self::Rows(rows) => raw.rows = *rows,
+            Self::DropColumn(at) => drop(raw.columns.remove(at.index(count))),
+            Self::CopyColumn(from, to) => raw.columns[to.index(count)] = raw.columns[from.index(count)].clone(),
+            Self::Validity(at, bits) => raw.columns[at.index(count)].validity.clone_from(bits),
+            Self::Shorten(at) => resize(&mut raw.columns[at.index(count)].data, false),
+            Self::Lengthen(at) => resize(&mut raw.columns[at.index(count)].data, true),
+            Self::Offset(at, row, offset) => {
+                if let Some(data) =
+                    variable(&mut raw.columns[at.index(count)].data).filter(|data| !data.offsets.is_empty())
+                {
+                    let row = row.index(data.offsets.len());
+                    data.offsets[row] = *offset;
+                }
+            }
+            Self::SwapOffsets(at, one, other) => {
+                if let Some(data) =
+                    variable(&mut raw.columns[at.index(count)].data).filter(|data| !data.offsets.is_empty())
+                {
+                    let len = data.offsets.len();
+                    data.offsets.swap(one.index(len), other.index(len));
+                }
+            }
+            Self::Byte(at, row, byte) => {
+                if let Some(data) =
+                    variable(&mut raw.columns[at.index(count)].data).filter(|data| !data.bytes.is_empty())
+                {
+                    let row = row.index(data.bytes.len());
+                    data.bytes[row] = *byte;
+                }
+            }
+        }
+    }
+}
+
+fn variable(data: &mut ColumnDataResult) -> Option<&mut VarDataResult> {
+    match data {
+        ColumnDataResult::Utf8(data) | ColumnDataResult::Binary(data) => Some(data),
+        _ => None,
+    }
+}
+
+fn resize(data: &mut ColumnDataResult, longer: bool) {
+    fn one<T: Default>(values: &mut Vec<T>, longer: bool) {
+        if longer {
+            values.push(T::default());
+        } else {
+            values.pop();
+        }
+    }
+    match data {
+        ColumnDataResult::Boolean(values) => one(values, longer),
+        ColumnDataResult::Int64(values) | ColumnDataResult::Timestamp(values) => one(values, longer),
+        ColumnDataResult::Float64(values) => one(values, longer),
+        ColumnDataResult::Utf8(data) | ColumnDataResult::Binary(data) => one(&mut data.bytes, longer),
+    }
+}

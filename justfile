@@ -1,0 +1,103 @@
+# Every command that a person or CI runs. Without `just` on the machine, `./just` beside this file brings it.
+
+set positional-arguments
+
+root := justfile_directory()
+
+# All recipes select millpond-deps as well, so that dependencies have the same features, and are compiled once, for all.
+host := "-p millpond-cli -p millpond-deps"
+target := join(root, env("CARGO_TARGET_DIR", "target"))
+millpond := target / "debug/millpond"
+
+# List the recipes
+[private]
+default:
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Run a job: just run plugins/wordcount --set job.trigger=continuous
+[group('jobs')]
+[no-cd, no-exit-message]
+run plugin *args: _host _guest
+    @exec {{ quote(millpond) }} run "$@"
+
+# Compile a plugin folder to a component
+[group('jobs')]
+[no-cd, no-exit-message]
+build plugin *args: _host _guest
+    @exec {{ quote(millpond) }} build "$@"
+
+# Check a job without running it
+[group('jobs')]
+[no-cd, no-exit-message]
+check job *args: _host _guest
+    @exec {{ quote(millpond) }} check "$@"
+
+# Show a job's plan: just plan plugins/wordcount --format mermaid
+[group('jobs')]
+[no-cd, no-exit-message]
+plan job *args: _host _guest
+    @exec {{ quote(millpond) }} plan "$@"
+
+# Any other millpond command: just millpond explain MP0103
+[group('jobs')]
+[no-cd, no-exit-message]
+millpond *args: _host
+    @exec {{ quote(millpond) }} "$@"
+
+# The plugins' own tests run natively, on the engine: in the host's target folder its dependencies are compiled already.
+# Run all tests: the host's with doctests, then the plugins' own
+[group('test')]
+test: _guest
+    cargo test --workspace
+    cd plugins && CARGO_TARGET_DIR={{ quote(target) }} cargo test --workspace
+
+# Run the tests of one crate: just test-crate millpond-state
+[group('test')]
+test-crate name *args: _guest
+    cargo test -p millpond-deps -p "$@"
+
+# Format the code
+[group('checks')]
+fmt:
+    cargo fmt --all
+    cd plugins && cargo fmt --all
+
+# Check the format
+[group('checks')]
+fmt-check:
+    cargo fmt --all --check
+    cd plugins && cargo fmt --all --check
+
+# Lint, warnings denied
+[group('checks')]
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+    cd plugins && cargo clippy --workspace --all-targets -- -D warnings
+
+# Build the documentation, warnings denied
+[group('checks')]
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Check advisories, licences, bans and sources of the dependencies
+[group('checks')]
+deny:
+    command -v cargo-deny target/tools/bin/cargo-deny >/dev/null || cargo install cargo-deny --locked --root target/tools
+    PATH="$PATH:"{{ quote(root / "target/tools/bin") }} cargo deny check
+
+# Everything that CI checks
+[group('checks')]
+ci: fmt-check clippy test doc deny
+
+# Prepare this machine: Rust's WebAssembly target, or what takes its place
+[group('setup')]
+setup:
+    @{{ quote(root / "just") }} --setup
+
+# The millpond binary, up to date
+_host:
+    @cargo build {{ host }}
+
+# What compiles plugins; no more than a look when it is there
+_guest:
+    @{{ quote(root / "just") }} --guest

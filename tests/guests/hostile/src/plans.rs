@@ -1,0 +1,100 @@
+//! The plans, good ones and bad ones.
+
+use crate::bindings::exports::millpond::plugin::job_guest::JobPlan;
+use crate::bindings::millpond::plugin::dataflow::{
+    Merge, Node, Operator, Reduce, ReduceWindow, Stage, UpdateState, Window,
+};
+use crate::bindings::millpond::plugin::types::{DataType, Field};
+use crate::settings::Settings;
+
+pub fn plan(settings: &Settings) -> Result<JobPlan, String> {
+    let mut nodes = match settings.graph.as_str() {
+        "keyed" => keyed(),
+        "types" => pass(every_type()),
+        _ => pass(vec![field("line", DataType::Utf8, false)]),
+    };
+    match settings.behaviour.as_str() {
+        "plan-error" => return Err("the setting `top` is missing\u{1b}[2J".into()),
+        "plan-empty" => nodes.clear(),
+        "plan-no-sink" => nodes.truncate(2),
+        "plan-too-large" => nodes = (0..1025).map(|number| copy(&nodes[0], &format!("n{number}"))).collect(),
+        "plan-cycle" => nodes[1].inputs = vec![1],
+        "plan-forward-input" => nodes[1].inputs = vec![2],
+        "plan-unknown-input" => nodes[1].inputs = vec![4_000_000_000],
+        "plan-duplicate" => nodes[1].name = nodes[0].name.clone(),
+        "plan-empty-name" => nodes[1].name.clear(),
+        "plan-long-name" => nodes[1].name = "x".repeat(129),
+        "plan-bad-name" => nodes[1].name = "two\nlines".into(),
+        "plan-no-columns" => nodes[1].schema.clear(),
+        "plan-many-columns" => {
+            nodes[1].schema = (0..1025).map(|number| field(&format!("c{number}"), DataType::Int64, false)).collect();
+        }
+        "plan-duplicate-column" => {
+            nodes[1].schema = ["a", "a"].map(|name| field(name, DataType::Int64, false)).to_vec();
+        }
+        "plan-schemas" => nodes[2].schema = vec![field("line", DataType::Int64, false)],
+        "plan-keys" => nodes[1].key_columns = 7,
+        "plan-not-utf8" => nodes[1].name = unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) },
+        _ => {}
+    }
+    Ok(JobPlan { nodes })
+}
+
+fn pass(schema: Vec<Field>) -> Vec<Node> {
+    vec![
+        node("lines", Operator::Source("lines".into()), &[], &schema, 0),
+        node("pass", Operator::Stage(Stage { label: "map".into() }), &[0], &schema, 0),
+        node("out", Operator::Sink("out".into()), &[1], &schema, 0),
+    ]
+}
+
+/// Lines as words, and their counts: in the batch, over all batches (sink `out`), over a sliding window (sink `windowed`).
+fn keyed() -> Vec<Node> {
+    let line = [field("line", DataType::Utf8, false)];
+    let counts = [field("word", DataType::Utf8, false), field("count", DataType::Int64, false)];
+    let reduce = Reduce { merge: Merge::Custom, zero_when_empty: false };
+    let window = ReduceWindow {
+        window: Window { length_ms: 3000, slide_ms: 1000 },
+        merge: Merge::Custom,
+        invertible: true,
+        keep_empty_keys: false,
+        zero_when_empty: false,
+    };
+    vec![
+        node("lines", Operator::Source("lines".into()), &[], &line, 0),
+        node("words", Operator::Stage(Stage { label: "map".into() }), &[0], &counts, 1),
+        node("merged", Operator::Reduce(reduce), &[1], &counts, 1),
+        node("totals", Operator::UpdateState(UpdateState { every_batch: false }), &[2], &counts, 1),
+        node("window", Operator::ReduceWindow(window), &[1], &counts, 1),
+        node("out", Operator::Sink("out".into()), &[3], &counts, 1),
+        node("windowed", Operator::Sink("windowed".into()), &[4], &counts, 1),
+    ]
+}
+
+/// A column of every type, once nullable and once not.
+fn every_type() -> Vec<Field> {
+    let types = [
+        ("boolean", DataType::Boolean),
+        ("int64", DataType::Int64),
+        ("float64", DataType::Float64),
+        ("utf8", DataType::Utf8),
+        ("binary", DataType::Binary),
+        ("timestamp", DataType::Timestamp),
+    ];
+    let both = |(name, data_type): (&str, DataType)| {
+        [field(name, data_type, false), field(&format!("{name}-or-null"), data_type, true)]
+    };
+    types.into_iter().flat_map(both).collect()
+}
+
+fn field(name: &str, data_type: DataType, nullable: bool) -> Field {
+    Field { name: name.into(), data_type, nullable }
+}
+
+fn node(name: &str, operator: Operator, inputs: &[u32], schema: &[Field], key_columns: u32) -> Node {
+    Node { name: name.into(), operator, inputs: inputs.to_vec(), schema: schema.to_vec(), key_columns }
+}
+
+fn copy(original: &Node, name: &str) -> Node {
+    node(name, Operator::Source(name.into()), &[], &original.schema, 0)
+}
