@@ -101,6 +101,43 @@ where
     }
 }
 
+/// A step that may refuse a row after it has put out some: they are held back until it has succeeded.
+pub(crate) struct FallibleStep<T, F> {
+    before: SharedChain<T>,
+    step: F,
+}
+
+impl<T: Row, F> FallibleStep<T, F> {
+    pub(crate) fn new(before: &SharedChain<T>, step: F) -> Self {
+        Self { before: Arc::clone(before), step }
+    }
+}
+
+impl<T: Row, U: Row, F> Chain<U> for FallibleStep<T, F>
+where
+    F: Fn(T::Ref<'_>, &mut Emit<'_, U>) -> Result<(), RowError> + Send + Sync,
+{
+    fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, U>) -> Result<(), Failure> {
+        // One set of columns for the whole call: nothing is allocated per row.
+        let mut held = U::Columns::default();
+        self.before.run(input, cx, &mut |row| {
+            U::clear(&mut held);
+            let mut rows = 0;
+            let result = (self.step)(
+                row,
+                &mut Emit::new(&mut |row| {
+                    U::push(&mut held, row);
+                    rows += 1;
+                }),
+            );
+            match result {
+                Ok(()) => (0..rows).for_each(|row| out(U::get(&held, row))),
+                Err(error) => cx.reject(error),
+            }
+        })
+    }
+}
+
 /// Where a `flat_map` closure puts its rows.
 pub struct Emit<'o, U: Row> {
     out: &'o mut Push<'o, U>,

@@ -1,7 +1,7 @@
 //! What rows are sorted by: their own columns, or keys that a closure makes of each row.
 //!
 //! The host sorts, by columns. An order over a row's own columns (`sort_by`) is known when the plan is made: its
-//! closure is called once, with a [`ColumnOf`] in the place of each value. A computed key (`sort_by_key`) is written into
+//! closure is called once, with a [`ColumnOf`] in the place of each value. A computed key (`sort_by_computed`) is written into
 //! hidden columns behind the row's own. The order of values is the same here and there: null first, false before true,
 //! NaN last, text and bytes by their bytes.
 
@@ -15,7 +15,7 @@ use crate::row::{Ordered, Row, Timestamp, Value};
 
 /// A column of a row, standing for its values in [`sort_by`](crate::DStream::sort_by) and
 /// [`top_by`](crate::DStream::top_by). It has no value to compute with: for that use
-/// [`sort_by_key`](crate::DStream::sort_by_key) and [`top_by_key`](crate::DStream::top_by_key).
+/// [`sort_by_computed`](crate::DStream::sort_by_computed) and [`top_by_computed`](crate::DStream::top_by_computed).
 pub struct ColumnOf<T> {
     column: u32,
     of: PhantomData<fn() -> T>,
@@ -47,7 +47,7 @@ impl<T> fmt::Debug for ColumnOf<T> {
     message = "`{Self}` is not an order over the row's columns",
     label = "not an order",
     note = "return columns of the row, std::cmp::Reverse of one, or a tuple of up to four: `|(word, n)| (Reverse(n), word)`",
-    note = "to sort by a computed value, use sort_by_key or top_by_key and name the key's type: `sort_by_key::<i64>(|word| word.len() as i64)`"
+    note = "to sort by a computed value, use sort_by_computed or top_by_computed and name the key's type: `sort_by_computed::<i64>(|word| word.len() as i64)`"
 )]
 pub trait SortOrder {
     /// Appends the columns, each with its direction.

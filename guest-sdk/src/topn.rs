@@ -27,7 +27,7 @@ fn nth(len: usize, limit: usize, compare: impl Fn(usize, usize) -> Ordering) -> 
     })
 }
 
-/// Collects rows with computed keys, for `sort_by_key` and `top_by_key`.
+/// Collects rows with computed keys, for `sort_by_computed` and `top_by_computed`.
 pub(crate) struct KeyedTop<T: Row, K: SortKey> {
     rows: T::Columns,
     keys: K::Columns,

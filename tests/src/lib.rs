@@ -1,6 +1,10 @@
 //! What end-to-end tests share: the program, components built once, jobs in temporary folders.
 //!
-//! Each test runs the real program on real files. Nothing here knows what a job means.
+//! Each test runs the real program on real files. Nothing here knows what a job means. `guests` has components that no plugin
+//! folder gives, `running` watches a program while it runs.
+
+pub mod guests;
+pub mod running;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -8,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+pub use running::{Running, until};
 use tempfile::TempDir;
 
 /// The folder of the workspace.
@@ -22,6 +27,18 @@ pub fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let profile = test.ancestors().nth(2).expect("tests are built in <target>/<profile>/deps");
     profile.join(format!("millpond-under-test{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// The folder that everything is built in.
+#[must_use]
+pub fn target() -> PathBuf {
+    program().ancestors().nth(2).expect("the program lies in <target>/<profile>").to_owned()
+}
+
+/// Where plugins are built that are not of the workspace `plugins`: one folder, so that the SDK compiles once for all.
+#[must_use]
+pub fn outside_target() -> PathBuf {
+    target().join("outside")
 }
 
 /// A command line of the program, free of the caller's own settings.
@@ -79,6 +96,9 @@ impl Finished {
 }
 
 /// The component of a plugin folder, built once per test program. Relative folders start at the workspace.
+///
+/// # Panics
+/// When it cannot be built, with what the program said.
 #[track_caller]
 pub fn component(folder: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
@@ -86,8 +106,11 @@ pub fn component(folder: &str) -> PathBuf {
     if let Some(path) = built.get(folder) {
         return path.clone();
     }
-    let output =
-        run(&["build", root().join(folder).to_str().expect("paths of this repository are UTF-8")]).expect_code(0);
+    let mut build = millpond(&["build", root().join(folder).to_str().expect("paths of this repository are UTF-8")]);
+    if folder.starts_with("tests/") {
+        build.env("CARGO_TARGET_DIR", outside_target());
+    }
+    let output = Finished::from(build.output().expect("the program starts")).expect_code(0);
     let path = output.out.split_whitespace().find(|word| word.ends_with(".wasm")).map(PathBuf::from);
     let path = path.unwrap_or_else(|| panic!("`build` names the component it made: {}", output.out));
     built.insert(folder.to_owned(), path.clone());
@@ -142,6 +165,11 @@ impl Job {
         millpond(&all)
     }
 
+    /// Starts it and watches it.
+    pub fn start(&self, args: &[&str]) -> Running {
+        Running::start(self.command(args))
+    }
+
     /// Runs it to its end.
     pub fn run(&self, args: &[&str]) -> Finished {
         Finished::from(self.command(args).output().expect("the program starts"))
@@ -155,6 +183,23 @@ impl Job {
             entries.map(|entry| entry.expect("a readable folder").file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
+    }
+
+    /// Whether a run has left anything: state, output, or what else it might write into the job's folder.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        ["state", "out", ".millpond"].iter().all(|name| !self.path(name).exists())
+    }
+
+    /// The column `line` of all rows, in the order of batches and files: what comes out of a job that passes lines on.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let text = |row: &serde_json::Value| {
+            let columns = row.as_object().expect("a row is an object");
+            let line = columns.values().find_map(serde_json::Value::as_str);
+            line.expect("a column of text").to_owned()
+        };
+        self.rows().values().flatten().map(text).collect()
     }
 
     /// JSON lines of all part files, by batch time, in the order of the files.
@@ -172,7 +217,7 @@ impl Job {
     }
 }
 
-/// The lowest free port of the loopback address at this moment.
+/// A port of the loopback address that is free at this moment.
 #[must_use]
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");

@@ -153,13 +153,8 @@ fn wrong_parameter_is_explained() {
 fn out_of_the_box_it_prints_its_tables() {
     let state = tempfile::tempdir().expect("a temporary folder");
     let folder = root().join("plugins/wordcount");
-    let args = [
-        "run",
-        folder.to_str().expect("UTF-8"),
-        "--no-build",
-        "--state",
-        state.path().join("s").to_str().expect("UTF-8"),
-    ];
+    let state = state.path().join("s");
+    let args = ["run", folder.to_str().expect("UTF-8"), "--no-build", "--state", state.to_str().expect("UTF-8")];
     component("plugins/wordcount");
     let finished = run(&args).expect_code(0);
     let counts = ["hello", "streaming", "world", "big", "data", "spark"];

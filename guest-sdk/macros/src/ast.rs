@@ -1,8 +1,9 @@
 //! What `#[derive(Row)]` accepts, with an error that says what to write instead for everything else.
 
 use proc_macro2::Ident;
+use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::{Data, DeriveInput, Error, Fields, Result, Type, Visibility};
+use syn::{Data, DeriveInput, Error, Fields, FieldsNamed, PathArguments, PathSegment, Result, Type, Visibility};
 
 /// A struct that can be a row.
 pub(crate) struct RowStruct {
@@ -36,6 +37,7 @@ impl RowStruct {
         if named.named.is_empty() {
             return Err(Error::new_spanned(&input.ident, "a row struct needs at least one field"));
         }
+        check_types(named)?;
         let fields = named.named.iter().filter_map(|field| {
             let name = field.ident.clone()?;
             let column = name.unraw().to_string();
@@ -43,6 +45,45 @@ impl RowStruct {
         });
         Ok(Self { name: input.ident.clone(), visibility: input.vis.clone(), fields: fields.collect() })
     }
+}
+
+/// Refuses types that are well known not to be rows: one error here saves the reader dozens from the code that would be
+/// written. The compiler finds the others.
+fn check_types(fields: &FieldsNamed) -> Result<()> {
+    let errors = fields.named.iter().filter_map(|field| {
+        let remedy = remedy(&field.ty)?;
+        let kind = field.ty.to_token_stream().to_string().replace(' ', "");
+        Some(Error::new_spanned(&field.ty, format!("`{kind}` cannot be a column: {remedy}")))
+    });
+    let all = errors.reduce(|mut all, error| {
+        all.combine(error);
+        all
+    });
+    all.map_or(Ok(()), Err)
+}
+
+/// What to write instead of a type; `None` if it may be a row.
+fn remedy(kind: &Type) -> Option<&'static str> {
+    let Type::Path(path) = kind else {
+        return match kind {
+            Type::Reference(_) => Some("a row owns its values; use String for text, closures see it as `&str` anyway"),
+            Type::Array(_) | Type::Slice(_) => Some("a row has a fixed set of columns; make one row of each element"),
+            _ => None,
+        };
+    };
+    let last = path.path.segments.last()?;
+    match last.ident.to_string().as_str() {
+        "i8" | "i16" | "i32" | "i128" | "isize" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => Some("use i64"),
+        "f32" => Some("use f64"),
+        "char" | "str" => Some("use String"),
+        "Vec" if !is_bytes(last) => Some("a row has a fixed set of columns; make one row of each element"),
+        "HashMap" | "BTreeMap" => Some("a row has a fixed set of columns; make one row of each entry"),
+        _ => None,
+    }
+}
+
+fn is_bytes(vec: &PathSegment) -> bool {
+    matches!(&vec.arguments, PathArguments::AngleBracketed(list) if list.args.to_token_stream().to_string() == "u8")
 }
 
 #[cfg(test)]
@@ -60,12 +101,21 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_a_column() {
+        assert!(parse("struct Blob { bytes: Vec<u8>, name: Option<String> }").is_ok());
+    }
+
+    #[test]
     fn what_cannot_be_a_row_says_what_to_do() {
         for (code, says) in [
             ("enum Action { View, Click }", "only a struct"),
             ("struct Pair<T> { a: T }", "generic"),
             ("struct Id(String);", "named fields"),
             ("struct Nothing {}", "at least one field"),
+            ("struct Reading { value: f32 }", "`f32` cannot be a column: use f64"),
+            ("struct Reading { count: std::primitive::u32 }", "use i64"),
+            ("struct Reading { name: &'static str }", "use String"),
+            ("struct Reading { values: Vec<f64> }", "`Vec<f64>` cannot be a column"),
         ] {
             let error = parse(code).err().expect("refused").to_string();
             assert!(error.contains(says), "{code}: {error}");

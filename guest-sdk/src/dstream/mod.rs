@@ -94,12 +94,17 @@ impl<T: Row> DStream<T> {
         names: Vec<String>,
         step: impl Fn(T::Ref<'_>, &StageCx, &mut Push<'_, U>) + Send + Sync + 'static,
     ) -> DStream<U> {
+        self.extend_chain(operator, names, Arc::new(Step::new(&self.chain, step)))
+    }
+
+    /// The same stream with one more operator, which is a chain of its own making.
+    fn extend_chain<U: Row>(&self, operator: &'static str, names: Vec<String>, chain: SharedChain<U>) -> DStream<U> {
         let mut operators = self.operators.clone();
         operators.push(operator);
         DStream {
             draft: Rc::clone(&self.draft),
             base: self.base,
-            chain: Arc::new(Step::new(&self.chain, step)),
+            chain,
             operators,
             names,
             stage_name: self.stage_name.clone(),

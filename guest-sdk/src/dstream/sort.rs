@@ -12,7 +12,7 @@ impl<T: Row> DStream<T> {
     /// The rows of each batch in the order of their columns.
     ///
     /// The closure is called once, when the plan is made, with a [`ColumnOf`](crate::ColumnOf) for each value of the row, and says
-    /// which columns decide. For an order by computed values see [`sort_by_key`](Self::sort_by_key).
+    /// which columns decide. For an order by computed values see [`sort_by_computed`](Self::sort_by_computed).
     ///
     /// **Shape**: as before, in one partition.
     /// **Order**: by the columns, smallest first, [`Reverse`](std::cmp::Reverse) largest first; none first, NaN last, text by its
@@ -65,17 +65,20 @@ impl<T: Row> DStream<T> {
     /// # use std::cmp::Reverse;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// // Longest first.
-    /// ctx.text("words").sort_by_key::<Reverse<i64>>(|word| Reverse(word.len() as i64)).sink("sorted");
+    /// ctx.text("words").sort_by_computed::<Reverse<i64>>(|word| Reverse(word.len() as i64)).sink("sorted");
     /// # });
     /// ```
-    pub fn sort_by_key<K: SortKey>(&self, key: impl for<'a> SortKeyFn<'a, T, K> + Send + Sync + 'static) -> DStream<T> {
-        self.sorted_by_key::<K>("sort_by_key", None, key)
+    pub fn sort_by_computed<K: SortKey>(
+        &self,
+        key: impl for<'a> SortKeyFn<'a, T, K> + Send + Sync + 'static,
+    ) -> DStream<T> {
+        self.sorted_by_computed::<K>("sort_by_computed", None, key)
     }
 
     /// The first `n` rows of each batch in the order of a key `K` that the closure computes of each.
     ///
     /// **Shape**: as before, in one partition; at most `n` rows.
-    /// **Order**: as [`sort_by_key`](Self::sort_by_key).
+    /// **Order**: as [`sort_by_computed`](Self::sort_by_computed).
     /// **Errors**: the plan fails when `n` is 0.
     /// **Cost**: every row passes through a stage, which puts out its own first `n` rows (and those that tie with the last of
     /// them) only.
@@ -85,16 +88,16 @@ impl<T: Row> DStream<T> {
     /// # use std::cmp::Reverse;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.source::<(String, (f64, i64))>("sums")
-    ///     .top_by_key::<(Reverse<f64>, String)>(10, |(name, (sum, n))| (Reverse(sum / n as f64), name))
+    ///     .top_by_computed::<(Reverse<f64>, String)>(10, |(name, (sum, n))| (Reverse(sum / n as f64), name))
     ///     .sink("best-means");
     /// # });
     /// ```
-    pub fn top_by_key<K: SortKey>(
+    pub fn top_by_computed<K: SortKey>(
         &self,
         n: usize,
         key: impl for<'a> SortKeyFn<'a, T, K> + Send + Sync + 'static,
     ) -> DStream<T> {
-        self.sorted_by_key::<K>("top_by_key", Some(n), key)
+        self.sorted_by_computed::<K>("top_by_computed", Some(n), key)
     }
 
     fn sorted(&self, operator: &'static str, limit: Option<usize>, order: &dyn SortOrder) -> DStream<T> {
@@ -115,7 +118,7 @@ impl<T: Row> DStream<T> {
         self.sort_node(operator, input, limit, by, 0)
     }
 
-    fn sorted_by_key<K: SortKey>(
+    fn sorted_by_computed<K: SortKey>(
         &self,
         operator: &'static str,
         limit: Option<usize>,

@@ -127,10 +127,10 @@ fn reversing_an_order_turns_all_of_it_round() {
 fn computed_sort_keys_are_hidden_columns() {
     let plan = plan(|ctx| {
         ctx.text("lines")
-            .sort_by_key::<(Reverse<i64>, Option<String>)>(|line| (Reverse(line.len() as i64), line.get(1..)))
+            .sort_by_computed::<(Reverse<i64>, Option<String>)>(|line| (Reverse(line.len() as i64), line.get(1..)))
             .sink("out");
     });
-    assert_eq!(shape(&plan), ["source(lines)", "stage(sort_by_key)", "sort", "sink(out)"]);
+    assert_eq!(shape(&plan), ["source(lines)", "stage(sort_by_computed)", "sort", "sink(out)"]);
     let stage: Vec<_> = node(&plan, "stage").schema.iter().map(|field| (field.name.as_str(), field.nullable)).collect();
     assert_eq!(stage, [("line", false), ("sort.1", false), ("sort.2", true)]);
     let Operator::Sort(sort) = &node(&plan, "sort").operator else { panic!("a sort") };

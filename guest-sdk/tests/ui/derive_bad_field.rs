@@ -3,6 +3,7 @@
 struct Reading {
     sensor: String,
     value: f32,
+    tags: Vec<String>,
 }
 
 fn main() {}

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use millpond_connectors::{OnBadRecordSpec, OpenSink, OpenSource};
 use millpond_core::schema::{describe, same_types};
-use millpond_core::{BoxError, Clock, Operator, OutputMode, TransformFunction};
-use millpond_engine::{OnBadRecord, SinkBinding, SourceBinding, StreamGraph};
+use millpond_core::{BoxError, Clock, OutputMode, TransformFunction};
+use millpond_engine::{OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_wasm::{EngineOptions, JobComponent, LoadOptions, WasmEngine};
 use tokio::runtime::Handle;
 
@@ -65,13 +65,25 @@ impl LoadedJob {
     ///
     /// **Errors**: MP0603.
     pub fn check_modes(&self) -> Result<(), millpond_engine::Error> {
-        let plan = self.graph.plan();
-        for node in &plan.nodes {
-            let (Operator::Sink(name), [input]) = (&node.operator, node.inputs.as_slice()) else { continue };
-            let input = &plan.nodes[input.index()];
-            let is_update = self.file.sinks.get(name).is_some_and(|sink| sink.spec.mode() == OutputMode::Update);
-            if is_update && (input.key_columns == 0 || input.key_columns == input.schema.fields().len()) {
-                return Err(millpond_engine::Error::UpdateNeedsKey { sink: name.clone() });
+        let update = self.file.sinks.iter().filter(|(_, sink)| sink.spec.mode() == OutputMode::Update);
+        update.map(|(name, _)| name).try_for_each(|name| self.graph.check_update_mode(name))
+    }
+
+    /// Checks that a job which is to stop after all there is has only sources that come to an end.
+    ///
+    /// **Errors**: MP0104.
+    pub fn check_trigger(&self) -> Result<(), Error> {
+        if self.file.job.trigger != Trigger::AvailableNow {
+            return Ok(());
+        }
+        for (name, source) in &self.file.sources {
+            if let Some(remedy) = source.spec.endless() {
+                return Err(Error::WrongValue {
+                    place: source.place.clone(),
+                    key: format!("sources.{name}"),
+                    problem: "this source never ends, and job.trigger = \"available-now\" waits for its end".to_owned(),
+                    allowed: format!("{remedy}, or job.trigger = \"continuous\""),
+                });
             }
         }
         Ok(())

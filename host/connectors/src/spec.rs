@@ -128,6 +128,13 @@ impl SourceSpec {
         self.options.on_bad_record()
     }
 
+    /// Whether the source never comes to an end, so that "all there is" means nothing for it. `None` = it ends; else how to
+    /// make it end.
+    #[must_use]
+    pub fn endless(&self) -> Option<&'static str> {
+        self.options.endless()
+    }
+
     /// Opens the source. **Errors**: MP0501, MP0503, MP0506.
     pub fn open(&self, open: OpenSource) -> Result<Box<dyn Receiver>, BoxError> {
         self.options.open(open)
@@ -174,6 +181,10 @@ impl SinkSpec {
 /// A source's options, checked.
 pub(crate) trait SourceOptions: fmt::Debug + Send + Sync {
     fn on_bad_record(&self) -> OnBadRecordSpec;
+    /// How to make it end, if it does not end as it is.
+    fn endless(&self) -> Option<&'static str> {
+        None
+    }
     fn open(&self, open: OpenSource) -> Result<Box<dyn Receiver>, BoxError>;
 }
 

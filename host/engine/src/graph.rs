@@ -7,7 +7,7 @@ mod tests;
 use arrow::datatypes::SchemaRef;
 use millpond_core::{Node, NodeId, Operator, Plan};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A validated plan, and what follows from it.
 ///
@@ -86,6 +86,20 @@ impl StreamGraph {
             _ => None,
         };
         self.plan.nodes.iter().filter_map(transform).collect()
+    }
+
+    /// Whether a sink may be in mode `update`: the rows that reach it need a key and something besides.
+    ///
+    /// # Errors
+    /// `UpdateNeedsKey`.
+    pub fn check_update_mode(&self, sink: &str) -> Result<()> {
+        let of_sink = |node: &&Node| matches!(&node.operator, Operator::Sink(name) if name == sink);
+        let Some(node) = self.plan.nodes.iter().find(of_sink) else { return Ok(()) };
+        let input = &self.plan.nodes[node.inputs[0].index()];
+        if input.key_columns == 0 || input.key_columns == input.schema.fields().len() {
+            return Err(Error::UpdateNeedsKey { sink: sink.to_owned() });
+        }
+        Ok(())
     }
 
     fn named<'a>(&'a self, pick: impl Fn(&'a Operator) -> Option<&'a String>) -> Vec<(&'a str, &'a SchemaRef)> {

@@ -62,7 +62,8 @@ pub(crate) fn check_keyed(rows: &RecordBatch) -> Result<(), Damage> {
 /// The key column alone, for deletions.
 pub(crate) fn keys_only(keys: &BinaryArray) -> RecordBatch {
     let schema = Schema::new(vec![Field::new("key", DataType::Binary, false)]);
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys.clone())]).expect("one column without nulls fits its schema")
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys.clone())])
+        .expect("one column without nulls fits its schema")
 }
 
 /// Keys and values in one batch. They have the same number of rows, and no key is null: the commit has checked it.

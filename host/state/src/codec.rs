@@ -64,9 +64,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Damage> {
-        let (head, rest) = self.rest.split_at_checked(length).ok_or_else(|| {
-            Damage(format!("{length} bytes were expected and {} are left", self.rest.len()))
-        })?;
+        let (head, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or_else(|| Damage(format!("{length} bytes were expected and {} are left", self.rest.len())))?;
         self.rest = rest;
         Ok(head)
     }

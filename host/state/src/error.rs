@@ -21,7 +21,9 @@ pub enum Error {
         holder: String,
     },
     /// The folder was made by a job with another name.
-    #[error("the state folder {dir} belongs to the job `{found}`, not to `{expected}`: give this job a state folder of its own, or rename the job back")]
+    #[error(
+        "the state folder {dir} belongs to the job `{found}`, not to `{expected}`: give this job a state folder of its own, or rename the job back"
+    )]
     OtherJob {
         /// The folder.
         dir: PathBuf,
@@ -31,7 +33,9 @@ pub enum Error {
         expected: String,
     },
     /// Something was written in a format that this version does not know.
-    #[error("{path} has format version {found}; this version of Millpond reads version {expected}: use the version that wrote it, or a fresh state folder")]
+    #[error(
+        "{path} has format version {found}; this version of Millpond reads version {expected}: use the version that wrote it, or a fresh state folder"
+    )]
     Version {
         /// The file or folder.
         path: PathBuf,
@@ -41,7 +45,9 @@ pub enum Error {
         expected: u32,
     },
     /// The folder, or a file in it, cannot be opened, created, renamed or removed.
-    #[error("cannot {action} {path}: {source}; check that the folder exists, that this user may write to it, and that the disk is not full")]
+    #[error(
+        "cannot {action} {path}: {source}; check that the folder exists, that this user may write to it, and that the disk is not full"
+    )]
     Open {
         /// The file or folder.
         path: PathBuf,
@@ -52,7 +58,9 @@ pub enum Error {
         source: io::Error,
     },
     /// A commit could not be written; nothing of it is in the log.
-    #[error("cannot write commit {epoch} to {path}: {source}; the commits before it are whole: free space or repair the disk, then start the job again")]
+    #[error(
+        "cannot write commit {epoch} to {path}: {source}; the commits before it are whole: free space or repair the disk, then start the job again"
+    )]
     Write {
         /// The log segment.
         path: PathBuf,
@@ -63,7 +71,9 @@ pub enum Error {
         source: io::Error,
     },
     /// An earlier commit failed and could not be taken back either.
-    #[error("the commit log {path} takes no more commits: commit {epoch} failed and what was written of it could not be removed ({reason}); repair the disk, then start the job again")]
+    #[error(
+        "the commit log {path} takes no more commits: commit {epoch} failed and what was written of it could not be removed ({reason}); repair the disk, then start the job again"
+    )]
     Poisoned {
         /// The log segment.
         path: PathBuf,
@@ -73,7 +83,9 @@ pub enum Error {
         reason: String,
     },
     /// The log has grown to its limit because checkpoints fail.
-    #[error("the commit log in {dir} has {bytes} bytes that no checkpoint holds, the limit is {limit}, because checkpoints fail: {reason}; free space or repair the disk, then start the job again")]
+    #[error(
+        "the commit log in {dir} has {bytes} bytes that no checkpoint holds, the limit is {limit}, because checkpoints fail: {reason}; free space or repair the disk, then start the job again"
+    )]
     Backlog {
         /// The log's folder.
         dir: PathBuf,
@@ -85,7 +97,9 @@ pub enum Error {
         reason: String,
     },
     /// A record in the log is damaged and others follow it, or records are missing.
-    #[error("the commit log is damaged at {path} byte {offset}: {reason}; bring the state folder back from a copy, or start the job with a fresh one")]
+    #[error(
+        "the commit log is damaged at {path} byte {offset}: {reason}; bring the state folder back from a copy, or start the job with a fresh one"
+    )]
     LogDamaged {
         /// The log segment.
         path: PathBuf,
@@ -104,7 +118,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The checkpoint store cannot be opened, read or written.
-    #[error("the checkpoint store {path} cannot be used: {reason}; it is rebuilt from the snapshot and the log when the job starts again")]
+    #[error(
+        "the checkpoint store {path} cannot be used: {reason}; it is rebuilt from the snapshot and the log when the job starts again"
+    )]
     Store {
         /// Its folder.
         path: PathBuf,
@@ -122,7 +138,9 @@ pub enum Error {
         reason: String,
     },
     /// Neither the checkpoint store nor a snapshot with the log gives the state back.
-    #[error("the state in {dir} cannot be recovered: checkpoint store: {store}; snapshot: {snapshot}; log: {log}; bring the state folder back from a copy, or start the job with a fresh one")]
+    #[error(
+        "the state in {dir} cannot be recovered: checkpoint store: {store}; snapshot: {snapshot}; log: {log}; bring the state folder back from a copy, or start the job with a fresh one"
+    )]
     Unrecoverable {
         /// The state folder.
         dir: PathBuf,
@@ -134,7 +152,9 @@ pub enum Error {
         log: String,
     },
     /// A checkpoint was given up because the store is closing.
-    #[error("the checkpoint was given up because the state store is closing; the next start does it again from the log")]
+    #[error(
+        "the checkpoint was given up because the state store is closing; the next start does it again from the log"
+    )]
     Stopped,
     /// Rows cannot be encoded.
     #[error("cannot encode the state of node `{node}`: {source}; this is a defect of Millpond: please report it")]

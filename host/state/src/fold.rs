@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     /// Breaks off a fold between two pages.
-    pub(crate) stop: AtomicBool,
+    stop: AtomicBool,
 }
 
 #[derive(Default)]
@@ -55,6 +55,10 @@ impl Shared {
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// So much of the log is folded now.
@@ -99,12 +103,9 @@ impl Folder {
             state = self.shared.wait(state);
         }
         match &state.failure {
-            Some(reason) if state.unfolded_bytes > limit => Err(Error::Backlog {
-                dir: log.to_owned(),
-                bytes: state.unfolded_bytes,
-                limit,
-                reason: reason.clone(),
-            }),
+            Some(reason) if state.unfolded_bytes > limit => {
+                Err(Error::Backlog { dir: log.to_owned(), bytes: state.unfolded_bytes, limit, reason: reason.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -204,10 +205,11 @@ fn run(mut worker: Worker) {
             state = shared.wait(state);
         }
         let closing = state.closing;
-        if closing && shared.stop.load(Ordering::Relaxed) {
+        if closing && shared.stopped() {
             break;
         }
-        let (to, unfolded_bytes, snapshot) = (state.committed, state.unfolded_bytes, std::mem::take(&mut state.snapshot));
+        let (to, unfolded_bytes, snapshot) =
+            (state.committed, state.unfolded_bytes, std::mem::take(&mut state.snapshot));
         drop(state);
         let round = catch_unwind(AssertUnwindSafe(|| {
             if closing { worker.last_round(to, unfolded_bytes) } else { worker.round(to, snapshot) }
@@ -218,7 +220,7 @@ fn run(mut worker: Worker) {
         };
         if let Some(reason) = &failure {
             worker.failed();
-            if !shared.stop.load(Ordering::Relaxed) {
+            if !shared.stopped() {
                 tracing::warn!(folder = %worker.dir().display(), %reason, "a checkpoint failed; the log is kept and it is tried again");
             }
         }

@@ -37,7 +37,7 @@ struct Meta {
 impl Folder {
     /// Locks the folder, making it if it is not there, and checks that it is this job's.
     pub(crate) fn open(dir: &Path, job: &str) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(Error::open("create", dir))?;
+        make(dir)?;
         let lock = lock(dir, job)?;
         check_meta(dir, job)?;
         let under = |name: &str| {
@@ -54,6 +54,16 @@ impl Folder {
     pub(crate) fn paths(&self) -> &Paths {
         &self.paths
     }
+}
+
+/// Makes the folder; its entry in the folder above is durable, or the first commits could vanish with it.
+fn make(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(Error::open("create", dir))?;
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_dir(above).map_err(Error::open("sync", above))
 }
 
 impl Drop for Folder {

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::BooleanArray;
 use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::array::BooleanArray;
 use arrow::error::ArrowError;
 use hashbrown::HashTable;
 use millpond_core::{BatchTime, Epoch, SinkToken};

@@ -138,7 +138,11 @@ fn put_delta(delta: &StateDelta, out: &mut Vec<u8>) -> Result<()> {
             if keys.len() != values.num_rows() || keys.null_count() + deletes.null_count() > 0 {
                 return Err(Error::misuse(format!(
                     "node `{}` commits {} keys ({} null) with {} rows of values, and {} null keys to delete",
-                    delta.node, keys.len(), keys.null_count(), values.num_rows(), deletes.null_count(),
+                    delta.node,
+                    keys.len(),
+                    keys.null_count(),
+                    values.num_rows(),
+                    deletes.null_count(),
                 )));
             }
             put_keyed(deletes, keys, values, out)
@@ -190,9 +194,17 @@ pub(crate) struct Commit {
 #[derive(Debug)]
 pub(crate) enum Change {
     /// Deletions (a key column), then upserts (keys and values); no batch = none.
-    Keyed { deletes: Option<arrow::array::RecordBatch>, upserts: Option<arrow::array::RecordBatch> },
-    AppendPane { time: BatchTime, rows: arrow::array::RecordBatch },
-    DropPanes { up_to: BatchTime },
+    Keyed {
+        deletes: Option<arrow::array::RecordBatch>,
+        upserts: Option<arrow::array::RecordBatch>,
+    },
+    AppendPane {
+        time: BatchTime,
+        rows: arrow::array::RecordBatch,
+    },
+    DropPanes {
+        up_to: BatchTime,
+    },
 }
 
 /// Reads a payload whose checksum matches.

@@ -65,7 +65,8 @@ pub(crate) fn recover(paths: &Paths, open_limit: Duration) -> Result<Start> {
     match load(paths, Base::Nothing, &mut notes) {
         Ok(start) => {
             if !snapshots.is_empty() {
-                notes.push(format!("the snapshot does not serve ({snapshot_failure}); the state was read from the log"));
+                notes
+                    .push(format!("the snapshot does not serve ({snapshot_failure}); the state was read from the log"));
             }
             finish(paths, start, notes)
         }
@@ -141,7 +142,10 @@ fn load(paths: &Paths, mut base: Base, notes: &mut Vec<String>) -> Result<Start>
     let recovered = merge.finish(last)?;
     let snapshot_due = log_ends < from - 1 && !log::segments(&paths.log)?.is_empty();
     if snapshot_due {
-        notes.push(format!("the log ends at commit {log_ends}, the checkpoint holds commit {}: nothing is lost", from - 1));
+        notes.push(format!(
+            "the log ends at commit {log_ends}, the checkpoint holds commit {}: nothing is lost",
+            from - 1
+        ));
         log::set_aside(&paths.log)?;
     }
     let snapshot = match &base {
@@ -184,10 +188,8 @@ impl Base {
         if progress.folding_to == progress.epoch || log_ends >= progress.folding_to {
             return Ok(());
         }
-        let reason = format!(
-            "commits up to {} were being folded into it, and the log ends at {log_ends}",
-            progress.folding_to
-        );
+        let reason =
+            format!("commits up to {} were being folded into it, and the log ends at {log_ends}", progress.folding_to);
         Err(Error::Store { path: checkpoint.dir().to_owned(), reason, damaged: true })
     }
 }

@@ -90,11 +90,14 @@ impl FileStateStore {
 
     fn start(&mut self) -> Result<Recovered> {
         let folder = self.folder.as_ref().ok_or_else(|| Error::misuse("`recover` is called after `close`"))?;
-        let disk = self.disk.take().ok_or_else(|| Error::misuse("`recover` is called twice"))?;
+        if self.disk.is_none() {
+            return Err(Error::misuse("`recover` is called twice"));
+        }
         let paths = folder.paths().clone();
         let Start { recovered, checkpoint, snapshot, snapshot_due, unfolded_bytes } =
             recover(&paths, self.tuning.open_limit)?;
         let last = recovered.last.map_or(0, |(epoch, _)| epoch.0);
+        let disk = self.disk.take().expect("it was there above, and nobody else takes it");
         let log = LogWriter::try_new(&paths.log, disk, last + 1, self.tuning.segment_bytes)?;
         let worker = WorkerStart { checkpoint, snapshot, snapshot_due };
         let worker = Worker::new(paths, self.options.job.clone(), self.tuning, worker);

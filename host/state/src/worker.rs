@@ -68,9 +68,9 @@ impl Worker {
 
     /// Folds up to the commit `to`.
     pub(crate) fn round(&mut self, to: u64, snapshot: bool) -> Result<()> {
-        let folded = self.fold(to).and_then(|()| {
-            if snapshot || self.snapshot_is_due() { self.write_snapshot() } else { Ok(()) }
-        });
+        let folded = self
+            .fold(to)
+            .and_then(|()| if snapshot || self.snapshot_is_due() { self.write_snapshot() } else { Ok(()) });
         self.damaged |= matches!(folded, Err(Error::Store { damaged: true, .. }));
         folded
     }
@@ -99,7 +99,7 @@ impl Worker {
                 return Ok(());
             }
             let (overlay, bytes) = self.read(from, to)?;
-            self.checkpoint()?.fold(&overlay, &shared.stop)?;
+            self.checkpoint()?.fold(&overlay, &|| shared.stopped())?;
             self.folds_since_snapshot += 1;
             self.bytes_since_snapshot += bytes;
             shared.folded(bytes);
@@ -140,8 +140,9 @@ impl Worker {
         }
         let dir = self.paths.next_store()?;
         let mut checkpoint = Checkpoint::create(&dir, self.tuning.open_limit)?;
+        log::sync_dir(&self.paths.store).map_err(Error::open("sync", &self.paths.store))?;
         match self.snapshot.and_then(|_| self.newest_snapshot()) {
-            Some(snapshot) => import(&mut checkpoint, &snapshot, &self.shared.stop)?,
+            Some(snapshot) => import(&mut checkpoint, &snapshot, &|| self.shared.stopped())?,
             None => checkpoint.begin()?,
         }
         if self.damaged {
@@ -175,5 +176,74 @@ impl Worker {
         snapshot::remove_others(&self.paths.snapshot, epoch)?;
         log::delete_up_to(&self.paths.log, epoch)?;
         log::remove_stale(&self.paths.log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_testkit::contract::state_store::Contents;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::folder::Folder;
+    use crate::log::{LogWriter, RealDisk};
+    use crate::record;
+    use crate::recover::recover;
+    use crate::tests::{after, numbered_commit};
+
+    fn log_of(paths: &Paths, commits: std::ops::RangeInclusive<u64>) {
+        let mut log = LogWriter::try_new(&paths.log, Box::new(RealDisk), *commits.start(), 2000).unwrap();
+        let mut bytes = Vec::new();
+        for epoch in commits {
+            record::encode(&numbered_commit(epoch), &mut bytes).unwrap();
+            log.append(epoch, &bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn store_found_damaged_in_use_is_made_anew_from_the_snapshot() {
+        let dir = TempDir::new().unwrap();
+        let folder = Folder::open(dir.path(), "job").unwrap();
+        let paths = folder.paths().clone();
+        let start = WorkerStart { checkpoint: None, snapshot: None, snapshot_due: false };
+        let mut worker = Worker::new(paths.clone(), "job".to_owned(), Tuning::default(), start);
+        for (commits, snapshot) in [(1..=10, false), (11..=20, true), (21..=30, false)] {
+            log_of(&paths, commits.clone());
+            worker.round(*commits.end(), snapshot).unwrap();
+            worker.damaged = true;
+            worker.failed();
+        }
+        log_of(&paths, 31..=35);
+        worker.round(35, false).unwrap();
+        drop(worker);
+        assert!(dir.path().join("store.damaged-0003").exists());
+        assert!(dir.path().join("store/0004").exists() && !dir.path().join("store/0003").exists());
+        let start = recover(&paths, Tuning::default().open_limit).unwrap();
+        assert_eq!(start.unfolded_bytes, 0);
+        assert_eq!(start.recovered.notes, [""; 0]);
+        assert_eq!(Contents::of(start.recovered), after(35));
+    }
+
+    #[test]
+    fn snapshots_come_with_folded_bytes_and_with_folds() {
+        for tuning in [
+            Tuning { snapshot_bytes: 5_000, snapshot_folds: u32::MAX, ..Tuning::default() },
+            Tuning { snapshot_bytes: u64::MAX, snapshot_folds: 8, ..Tuning::default() },
+        ] {
+            let dir = TempDir::new().unwrap();
+            let folder = Folder::open(dir.path(), "job").unwrap();
+            let paths = folder.paths().clone();
+            let start = WorkerStart { checkpoint: None, snapshot: None, snapshot_due: false };
+            let mut worker = Worker::new(paths.clone(), "job".to_owned(), tuning, start);
+            let made = (1..=20).map(|epoch| {
+                log_of(&paths, epoch..=epoch);
+                worker.round(epoch, false).unwrap();
+                snapshot::list(&paths.snapshot).unwrap().first().map_or(0, |(epoch, _)| *epoch)
+            });
+            let made: Vec<u64> = made.collect();
+            assert!(made[0] == 0 && made[19] > 8, "{made:?}");
+            assert_eq!(snapshot::list(&paths.snapshot).unwrap().len(), 1);
+            assert!(log::segments(&paths.log).unwrap()[0].first > 1);
+        }
     }
 }

@@ -66,7 +66,11 @@ impl FakeFunction {
 
     /// Code of a custom merge.
     #[must_use]
-    pub fn merge(mut self, node: u32, code: impl Fn(&[u32], &RecordBatch) -> RecordBatch + Send + Sync + 'static) -> Self {
+    pub fn merge(
+        mut self,
+        node: u32,
+        code: impl Fn(&[u32], &RecordBatch) -> RecordBatch + Send + Sync + 'static,
+    ) -> Self {
         self.merges.insert(node, Box::new(code));
         self
     }
@@ -84,7 +88,11 @@ impl FakeFunction {
 
     /// Code of an update.
     #[must_use]
-    pub fn update(mut self, node: u32, code: impl Fn(&TaskInfo, &UpdateInput) -> UpdateOutput + Send + Sync + 'static) -> Self {
+    pub fn update(
+        mut self,
+        node: u32,
+        code: impl Fn(&TaskInfo, &UpdateInput) -> UpdateOutput + Send + Sync + 'static,
+    ) -> Self {
         self.updates.insert(node, Box::new(code));
         self
     }

@@ -68,7 +68,11 @@ impl StateStore for MemoryStore {
         Ok(Recovered {
             last: stored.last,
             meta: stored.meta.clone(),
-            sources: stored.sources.iter().map(|(name, entries)| (name.clone(), entries.clone().into_iter().collect())).collect(),
+            sources: stored
+                .sources
+                .iter()
+                .map(|(name, entries)| (name.clone(), entries.clone().into_iter().collect()))
+                .collect(),
             nodes: stored.nodes.iter().map(|(name, node)| (name.clone(), node.state())).collect(),
             sinks: stored.sinks.clone(),
             notes: Vec::new(),

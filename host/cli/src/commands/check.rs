@@ -15,6 +15,7 @@ pub fn check(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
     let job = LoadedJob::load(&args.job)?;
     job.cross_check()?;
     job.check_modes()?;
+    job.check_trigger()?;
     job.load_transforms()?;
     let runtime = io_runtime()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

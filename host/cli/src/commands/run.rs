@@ -22,6 +22,7 @@ pub fn run(args: &RunArgs, screen: &Screen) -> Result<(), Failure> {
     let job = LoadedJob::load(&args.job)?;
     job.cross_check()?;
     job.check_modes()?;
+    job.check_trigger()?;
     let runtime = io_runtime()?;
     let stop = StopSignal::new();
     let state_dir = match &args.state {

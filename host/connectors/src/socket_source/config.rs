@@ -130,6 +130,10 @@ impl SourceOptions for SocketSourceOptions {
         self.on_bad_record
     }
 
+    fn endless(&self) -> Option<&'static str> {
+        self.reconnect.then_some("reconnect = false, so that the end of the connection is the end")
+    }
+
     fn open(&self, open: OpenSource) -> Result<Box<dyn Receiver>, BoxError> {
         Ok(Box::new(SocketReceiver::try_new(self.clone(), open)?))
     }

@@ -177,7 +177,8 @@ impl Receiver for SocketReceiver {
             held.insert(self.next_block, Arc::new(block));
             self.next_block += 1;
         }
-        Ok(Poll { splits, more: false, ended, reports })
+        // Without reconnect the connection's end is the end of all there is; until then more may come.
+        Ok(Poll { splits, more: !self.options.reconnect && !ended, ended, reports })
     }
 
     fn reader(&self) -> Arc<dyn SplitReader> {

@@ -36,6 +36,10 @@ use crate::operators::window::WindowOperator;
 use crate::operators::{BatchCounts, Stateful};
 use crate::{ComputePool, JobOptions, JobParts, OnBadRecord, StreamGraph, Summary, Trigger};
 
+/// How long `available-now` waits for a source that promises more and has nothing yet. A guess: short against a person's
+/// patience, long against a poll.
+const LOOK_AGAIN_MS: i64 = 2;
+
 /// Runs one job. Nothing in it is shared with other jobs but the compute pool.
 pub struct JobRunner {
     options: JobOptions,
@@ -139,9 +143,14 @@ impl JobRunner {
         while !stop.is_raised() {
             let batch_time = self.next_batch_time();
             let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
-            if polled.iter().all(|poll| poll.splits.is_empty() && !poll.more) {
+            if polled.iter().all(|poll| poll.splits.is_empty()) {
                 self.tell_of(&polled);
-                break;
+                if polled.iter().all(|poll| !poll.more) {
+                    break;
+                }
+                // Something is on its way (a connection that is still open): look again soon, without an empty batch.
+                self.clock.wait_until(self.clock.now_ms() + LOOK_AGAIN_MS, stop);
+                continue;
             }
             self.guarded(batch_time, |runner| runner.batch(batch_time, polled, stop))?;
         }

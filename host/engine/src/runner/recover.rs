@@ -114,9 +114,7 @@ fn operations(parts: &JobParts, parallelism: usize) -> Result<Vec<Operation>> {
             }
             Operator::Sink(name) if mode(node) == Some(OutputMode::Update) => {
                 let input = &graph.plan().nodes[node.inputs[0].index()];
-                if input.key_columns == 0 || input.key_columns == input.schema.fields().len() {
-                    return Err(Error::UpdateNeedsKey { sink: name.clone() });
-                }
+                graph.check_update_mode(name)?;
                 if matches!(input.operator, Operator::UpdateState { .. }) && changes_only(node.inputs[0]) {
                     Operation::Stateless
                 } else {

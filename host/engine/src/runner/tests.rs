@@ -329,7 +329,7 @@ fn count_of_nothing_is_zero() {
         node.key_columns = 0;
     }
     let world = World::new(plan, FakeFunction::new());
-    world.script.push(vec![]);
+    world.script.push(vec![values_batch(vec![])]);
     world.script.push(vec![values_batch(vec![1, 1]), values_batch(vec![1])]);
     world.run(2).unwrap();
     let counts = world

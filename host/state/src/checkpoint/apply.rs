@@ -1,13 +1,13 @@
 //! Folding: an overlay into the store.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 
 use super::layout::{self, PanePlace};
 use super::pages::{self, PageChanges};
-use super::{Checkpoint, NodeEntry, Progress, node_body, progress_body, token_body};
+use super::{Checkpoint, NodeEntry, Progress, Stop, node_body, progress_body, token_body};
 use crate::chunk::{encode_rows, keys_of};
 use crate::codec::put_u32;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ impl Checkpoint {
     /// Folds commits in; they follow those that are in. When this returns they are durable.
     ///
     /// `stop` breaks it off with [`Error::Stopped`], which, like any error, leaves a store from which the fold may be done again.
-    pub(crate) fn fold(&mut self, overlay: &Overlay, stop: &AtomicBool) -> Result<()> {
+    pub(crate) fn fold(&mut self, overlay: &Overlay, stop: Stop<'_>) -> Result<()> {
         let Some((epoch, batch_time)) = overlay.last else { return Ok(()) };
         self.recount()?;
         self.write_progress(Progress { folding_to: epoch.0, ..self.progress })?;
@@ -42,20 +42,22 @@ impl Checkpoint {
     pub(super) fn complete(&mut self, progress: Progress) -> Result<()> {
         // First what is counted, then the count: the order in which sled makes entries durable is its own affair.
         self.flush()?;
+        let mut batch = self.node_entries();
+        batch.insert(layout::PROGRESS, layout::seal(layout::PROGRESS, &progress_body(progress)));
+        self.sled(self.db.apply_batch(batch))?;
+        self.flush()?;
+        self.progress = progress;
+        Ok(())
+    }
+
+    fn node_entries(&self) -> sled::Batch {
         let mut batch = sled::Batch::default();
         for (name, entry) in &self.nodes {
             let key = layout::named(layout::NODE, name);
             let value = layout::seal(&key, &node_body(*entry));
             batch.insert(key, value);
         }
-        batch.insert(layout::PROGRESS, layout::seal(layout::PROGRESS, &progress_body(progress)));
-        self.sled(self.db.apply_batch(batch))?;
-        self.flush()?;
-        self.progress = progress;
-        for prefix in std::mem::take(&mut self.stale) {
-            self.remove_prefix(&prefix)?;
-        }
-        Ok(())
+        batch
     }
 
     pub(super) fn write_progress(&mut self, progress: Progress) -> Result<()> {
@@ -74,26 +76,28 @@ impl Checkpoint {
             reason: format!("it cannot be synced: {error}"),
             damaged: false,
         };
-        let synced = File::open(self.dir.join("db")).and_then(|file| file.sync_all()).and_then(|()| sync_dir(&self.dir));
+        let synced =
+            File::open(self.dir.join("db")).and_then(|file| file.sync_all()).and_then(|()| sync_dir(&self.dir));
         synced.map_err(unsynced)
     }
 
-    pub(super) fn apply(&mut self, overlay: &Overlay, stop: &AtomicBool) -> Result<()> {
+    pub(super) fn apply(&mut self, overlay: &Overlay, stop: Stop<'_>) -> Result<()> {
         let mut out = Writer::new(self.db.clone());
         for (name, value) in &overlay.meta {
-            out.put(self, layout::named(layout::META, name), value)?;
+            out.put(layout::named(layout::META, name), value);
         }
         for (source, entries) in &overlay.sources {
             for (key, value) in entries {
                 let key = layout::source(source, key);
                 match value {
-                    Some(value) => out.put(self, key, value)?,
-                    None => out.remove(self, &key)?,
+                    Some(value) => out.put(key, value),
+                    None => out.remove(&key),
                 }
+                out.flush_full(self)?;
             }
         }
         for (sink, token) in &overlay.sinks {
-            out.put(self, layout::named(layout::SINK, sink), &token_body(token))?;
+            out.put(layout::named(layout::SINK, sink), &token_body(token));
         }
         out.flush(self)?;
         for (name, node) in &overlay.nodes {
@@ -102,18 +106,24 @@ impl Checkpoint {
                 self.apply_keyed(name, node, stop)?;
             }
         }
+        // A growth that was broken off is finished even when nothing of the node changes.
+        let growing = self.nodes.iter().filter(|(_, entry)| entry.bits != entry.bits_max).map(|(name, _)| name.clone());
+        for name in growing.collect::<Vec<_>>() {
+            self.apply_keyed(&name, &NodeOverlay::default(), stop)?;
+        }
         Ok(())
     }
 
     fn node(&mut self, name: &str) -> NodeEntry {
         let next = self.nodes.values().map(|node| node.id + 1).max().unwrap_or(0);
-        *self.nodes.entry(name.to_owned()).or_insert(NodeEntry { id: next, bits: 0, keys: 0, bytes: 0 })
+        *self.nodes.entry(name.to_owned()).or_insert(NodeEntry { id: next, bits: 0, bits_max: 0, keys: 0, bytes: 0 })
     }
 
     /// Prepares a node that will hold so much, so that it need not be resized again and again.
     pub(super) fn reserve(&mut self, name: &str, keys: u64, bytes: u64) {
         let entry = self.node(name);
-        self.nodes.insert(name.to_owned(), NodeEntry { bits: pages::page_bits(keys, bytes), ..entry });
+        let bits = pages::page_bits(keys, bytes);
+        self.nodes.insert(name.to_owned(), NodeEntry { bits, bits_max: bits, ..entry });
     }
 
     fn apply_panes(&mut self, name: &str, node: &NodeOverlay) -> Result<()> {
@@ -128,7 +138,8 @@ impl Checkpoint {
                 if self.check(layout::pane_parts(&key))?.time > dropped {
                     break;
                 }
-                out.remove(self, &key)?;
+                out.remove(&key);
+                out.flush_full(self)?;
             }
         }
         for pane in &node.panes {
@@ -149,36 +160,37 @@ impl Checkpoint {
             }
             body.extend_from_slice(bytes);
             let place = PanePlace { time: pane.time, epoch: pane.epoch, index: pane.index, piece };
-            out.put(self, layout::pane(id, place), &body)?;
+            out.put(layout::pane(id, place), &body);
+            out.flush_full(self)?;
         }
         Ok(())
     }
 
-    fn apply_keyed(&mut self, name: &str, node: &NodeOverlay, stop: &AtomicBool) -> Result<()> {
+    fn apply_keyed(&mut self, name: &str, node: &NodeOverlay, stop: Stop<'_>) -> Result<()> {
         let entry = self.node(name);
         let mut changes = PageChanges::try_new(node, entry.bits).map_err(encode(name))?;
         let bits = self.grown_bits(node, entry, &changes)?;
         if bits != entry.bits {
             changes = PageChanges::try_new(node, bits).map_err(encode(name))?;
+            self.nodes.insert(name.to_owned(), NodeEntry { bits_max: bits, ..entry });
+            // Durable before the first page is split, so that a broken-off growth is known for one.
+            self.sled(self.db.apply_batch(self.node_entries()))?;
+            self.flush()?;
         }
         let mut fold = PageFold { name, node, changes, bits, entry, out: Writer::new(self.db.clone()) };
         if bits == entry.bits {
             for page in fold.changes.touched() {
                 stop_if(stop)?;
-                fold.page_in_place(self, page)?;
+                fold.family(self, std::iter::once(page))?;
             }
         } else {
-            let left_over = layout::pages(entry.id, bits);
-            self.remove_prefix(&left_over)?;
-            self.stale.retain(|prefix| *prefix != left_over);
             for page in 0..1 << entry.bits {
                 stop_if(stop)?;
-                fold.split_page(self, page)?;
+                fold.family(self, (page..1 << bits).step_by(1 << entry.bits))?;
             }
-            self.stale.push(layout::pages(entry.id, entry.bits));
         }
         fold.out.flush(self)?;
-        let entry = NodeEntry { bits, ..fold.entry };
+        let entry = NodeEntry { bits, bits_max: bits, ..fold.entry };
         self.nodes.insert(name.to_owned(), entry);
         Ok(())
     }
@@ -189,7 +201,7 @@ impl Checkpoint {
         let (mut known, mut changed) = (0, 0);
         for page in changes.touched().into_iter().take(SAMPLED_PAGES) {
             changed += changes.rows(page).map(|rows| rows.num_rows() as u64).sum::<u64>();
-            for rows in self.page(&layout::page(entry.id, entry.bits, page))?.unwrap_or_default() {
+            for rows in self.page(entry.id, page)?.unwrap_or_default() {
                 known += keys_of(&rows).iter().flatten().filter(|key| node.contains(key)).count() as u64;
             }
         }
@@ -197,24 +209,16 @@ impl Checkpoint {
         let (keys, bytes) = changes.size();
         let part_of = |whole: u64| (u128::from(whole) * u128::from(new) / u128::from(changed.max(1))) as u64;
         let bits = pages::page_bits(entry.keys + part_of(keys), entry.bytes + part_of(bytes));
-        Ok(bits.max(entry.bits))
+        Ok(bits.max(entry.bits_max))
     }
 
-    fn page(&self, key: &[u8]) -> Result<Option<Vec<RecordBatch>>> {
-        self.get(key)?.map(|body| self.check(pages::decode(&body))).transpose()
-    }
-
-    fn remove_prefix(&self, prefix: &[u8]) -> Result<()> {
-        let mut out = Writer::new(self.db.clone());
-        for key in self.db.scan_prefix(prefix).keys() {
-            out.remove(self, &self.sled(key)?)?;
-        }
-        out.flush(self)
+    fn page(&self, node: u32, page: u32) -> Result<Option<Vec<RecordBatch>>> {
+        self.get(&layout::page(node, page))?.map(|body| self.check(pages::decode(&body))).transpose()
     }
 }
 
-fn stop_if(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+fn stop_if(stop: Stop<'_>) -> Result<()> {
+    if stop() { Err(Error::Stopped) } else { Ok(()) }
 }
 
 /// One node's keyed changes on their way into its pages.
@@ -228,47 +232,37 @@ struct PageFold<'a> {
 }
 
 impl PageFold<'_> {
-    fn page_in_place(&mut self, store: &Checkpoint, page: u32) -> Result<()> {
-        let key = layout::page(self.entry.id, self.bits, page);
-        let old = store.get(&key)?;
-        let mut rows = Vec::new();
-        if let Some(body) = &old {
-            self.entry.keys = self.entry.keys.saturating_sub(store.check(pages::row_count(body))?);
+    /// Reads pages that share what they hold, lays the changes over it, and writes them in one batch.
+    fn family(&mut self, store: &Checkpoint, pages: impl Iterator<Item = u32> + Clone) -> Result<()> {
+        let mut rows_of = BTreeMap::<u32, Vec<RecordBatch>>::new();
+        for page in pages.clone() {
+            let Some(body) = store.get(&layout::page(self.entry.id, page))? else { continue };
+            self.entry.keys = self.entry.keys.saturating_sub(store.check(pages::row_count(&body))?);
             self.entry.bytes = self.entry.bytes.saturating_sub(body.len() as u64);
-            for part in store.check(pages::decode(body))? {
-                rows.push(self.node.uncovered(part).map_err(encode(self.name))?);
+            for part in store.check(pages::decode(&body))? {
+                let kept = self.node.uncovered(part).map_err(encode(self.name))?;
+                if self.bits == self.entry.bits {
+                    rows_of.entry(page).or_default().push(kept);
+                    continue;
+                }
+                let split = pages::split(&kept, self.bits).map_err(encode(self.name))?;
+                split.into_iter().for_each(|(page, rows)| rows_of.entry(page).or_default().push(rows));
             }
         }
-        rows.extend(self.changes.rows(page));
-        self.write(store, key, rows)
-    }
-
-    fn split_page(&mut self, store: &Checkpoint, page: u32) -> Result<()> {
-        let mut pages_of = std::collections::BTreeMap::<u32, Vec<RecordBatch>>::new();
-        for part in store.page(&layout::page(self.entry.id, self.entry.bits, page))?.unwrap_or_default() {
-            let failed = encode(self.name);
-            self.entry.keys = self.entry.keys.saturating_sub(part.num_rows() as u64);
-            let kept = self.node.uncovered(part).and_then(|kept| pages::split(&kept, self.bits)).map_err(failed)?;
-            kept.into_iter().for_each(|(page, rows)| pages_of.entry(page).or_default().push(rows));
-        }
-        for split in (page..1 << self.bits).step_by(1 << self.entry.bits) {
-            let mut rows = pages_of.remove(&split).unwrap_or_default();
-            rows.extend(self.changes.rows(split));
-            let key = layout::page(self.entry.id, self.bits, split);
-            self.write(store, key, rows)?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, store: &Checkpoint, key: Vec<u8>, rows: Vec<RecordBatch>) -> Result<()> {
-        match pages::encode(rows).map_err(encode(self.name))? {
-            Some(body) => {
-                self.entry.keys += store.check(pages::row_count(&body))?;
-                self.entry.bytes += body.len() as u64;
-                self.out.put(store, key, &body)
+        for page in pages {
+            let mut rows = rows_of.remove(&page).unwrap_or_default();
+            rows.extend(self.changes.rows(page));
+            let key = layout::page(self.entry.id, page);
+            match pages::encode(rows).map_err(encode(self.name))? {
+                Some(body) => {
+                    self.entry.keys += store.check(pages::row_count(&body))?;
+                    self.entry.bytes += body.len() as u64;
+                    self.out.put(key, &body);
+                }
+                None => self.out.remove(&key),
             }
-            None => self.out.remove(store, &key),
         }
+        self.out.flush_full(store)
     }
 }
 
@@ -284,19 +278,18 @@ impl Writer {
         Self { db, batch: sled::Batch::default(), bytes: 0 }
     }
 
-    fn put(&mut self, store: &Checkpoint, key: Vec<u8>, body: &[u8]) -> Result<()> {
+    fn put(&mut self, key: Vec<u8>, body: &[u8]) {
         let value = layout::seal(&key, body);
         self.bytes += key.len() + value.len();
         self.batch.insert(key, value);
-        self.flush_full(store)
     }
 
-    fn remove(&mut self, store: &Checkpoint, key: &[u8]) -> Result<()> {
+    fn remove(&mut self, key: &[u8]) {
         self.bytes += key.len();
         self.batch.remove(key);
-        self.flush_full(store)
     }
 
+    /// What was put since the last call is written in one batch, now or with what comes.
     fn flush_full(&mut self, store: &Checkpoint) -> Result<()> {
         if self.bytes >= BATCH_BYTES { self.flush(store) } else { Ok(()) }
     }

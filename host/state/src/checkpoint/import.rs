@@ -3,14 +3,12 @@
 //! A piece is what a part of the pages holds, and the snapshot is read once for each: reading it is quick, and so every page
 //! is written once only, while little is held in memory.
 
-use std::sync::atomic::AtomicBool;
-
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use millpond_core::{BatchTime, Epoch, SinkToken};
 
 use super::pages::page_of;
-use super::{Checkpoint, Progress};
+use super::{Checkpoint, Progress, Stop};
 use crate::chunk::{keys_of, rows_bytes};
 use crate::error::Result;
 use crate::overlay::{Overlay, Pane};
@@ -21,7 +19,7 @@ use crate::state::{Visitor, encode};
 const PIECE_BYTES: u64 = 64 << 20;
 
 /// Fills an empty store with what `snapshot` holds.
-pub(crate) fn import(store: &mut Checkpoint, snapshot: &Snapshot, stop: &AtomicBool) -> Result<()> {
+pub(crate) fn import(store: &mut Checkpoint, snapshot: &Snapshot, stop: Stop<'_>) -> Result<()> {
     let sizes = snapshot.sizes();
     sizes.iter().for_each(|(node, (keys, bytes))| store.reserve(node, *keys, *bytes));
     let bytes = sizes.values().map(|(_, bytes)| bytes).sum::<u64>();
@@ -37,7 +35,7 @@ pub(crate) fn import(store: &mut Checkpoint, snapshot: &Snapshot, stop: &AtomicB
 
 struct Importer<'a> {
     store: &'a mut Checkpoint,
-    stop: &'a AtomicBool,
+    stop: Stop<'a>,
     /// Takes the pages whose number leaves this rest by `passes`; all else in pass 0.
     pass: u32,
     passes: u32,

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! 00                                                  progress: folded epoch, its batch time, epoch being folded
-//! 01 node name                                        node: id, page bits, keys
+//! 01 node name                                        node: id, page bits, page bits being grown to, keys, bytes
 //! 10 meta name                                        meta entry
 //! 11 length-prefixed source name, entry key           progress entry of a source
 //! 12 sink name                                        sink token
-//! 20 node id, page bits, page                         page: the keys whose hash ends in `page`
+//! 20 node id, page                                    page: keys and values, see `pages`
 //! 21 node id, time, epoch, index, piece               piece of a pane's rows (Arrow IPC)
 //! ```
 //! Numbers in keys are big-endian (times with the sign bit turned) so that they sort; in values little-endian. Every value is
@@ -58,35 +58,17 @@ pub(crate) fn source_parts(key: &[u8]) -> Result<(&str, &[u8]), Damage> {
     Ok((name, &key[5 + length..]))
 }
 
-/// What all pages of a node with so many page bits begin with.
-pub(crate) fn pages(node: u32, bits: u8) -> Vec<u8> {
-    let mut key = vec![PAGE];
-    key.extend_from_slice(&node.to_be_bytes());
-    key.push(bits);
-    key
-}
-
-/// What all pages of a node begin with, whatever their bits.
-pub(crate) fn all_pages(node: u32) -> Vec<u8> {
+/// What all pages of a node begin with.
+pub(crate) fn pages(node: u32) -> Vec<u8> {
     let mut key = vec![PAGE];
     key.extend_from_slice(&node.to_be_bytes());
     key
 }
 
-pub(crate) fn page(node: u32, bits: u8, page: u32) -> Vec<u8> {
-    let mut key = pages(node, bits);
+pub(crate) fn page(node: u32, page: u32) -> Vec<u8> {
+    let mut key = pages(node);
     key.extend_from_slice(&page.to_be_bytes());
     key
-}
-
-/// The page bits and the page number in a page's key.
-pub(crate) fn page_parts(key: &[u8]) -> Result<(u8, u32), Damage> {
-    match key {
-        [PAGE, _, _, _, _, bits, page @ ..] if page.len() == 4 => {
-            Ok((*bits, page.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))))
-        }
-        _ => Err(Damage::new("a page's key of a wrong length")),
-    }
 }
 
 pub(crate) fn panes(node: u32) -> Vec<u8> {
@@ -170,12 +152,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_survive_the_round_trip(name: String, entry: Vec<u8>, node: u32, bits: u8, number: u32, time: i64, epoch: u64) {
+        fn keys_survive_the_round_trip(name: String, entry: Vec<u8>, node: u32, number: u32, time: i64, epoch: u64) {
             let key = source(&name, &entry);
             prop_assert_eq!(source_parts(&key).unwrap(), (name.as_str(), &entry[..]));
             let meta = named(META, &name);
             prop_assert_eq!(name_of(&meta).unwrap(), &name);
-            prop_assert_eq!(page_parts(&page(node, bits, number)).unwrap(), (bits, number));
             let place = PanePlace { time: BatchTime(time), epoch, index: number, piece: 1 };
             prop_assert_eq!(pane_parts(&pane(node, place)).unwrap(), place);
         }

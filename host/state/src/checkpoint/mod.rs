@@ -17,7 +17,7 @@ pub(crate) mod pages;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ use crate::error::{Error, Result};
 use crate::overlay::Pane;
 use crate::state::Visitor;
 use layout::{Opened, PanePlace};
+
+/// Asked before each page whether to break off.
+pub(crate) type Stop<'a> = &'a dyn Fn() -> bool;
 
 /// How far the store is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +60,8 @@ struct NodeEntry {
     id: u32,
     /// The node has `2^bits` pages.
     bits: u8,
+    /// Differs from `bits` while the node gets more pages: some of its pages are split already.
+    bits_max: u8,
     keys: u64,
     /// Of all pages together.
     bytes: u64,
@@ -68,8 +73,6 @@ pub(crate) struct Checkpoint {
     dir: PathBuf,
     progress: Progress,
     nodes: BTreeMap<String, NodeEntry>,
-    /// Prefixes of pages that a resize or a broken-off one left behind.
-    stale: Vec<Vec<u8>>,
     /// Whether the counts in `nodes` are known to be right.
     counted: bool,
 }
@@ -78,14 +81,8 @@ impl Checkpoint {
     /// Opens a store. `None` = its making was broken off, so it holds nothing of use.
     pub(crate) fn open(dir: &Path, limit: Duration) -> Result<Option<Self>> {
         let db = open::open_db(dir, limit)?;
-        let mut store = Self {
-            db,
-            dir: dir.to_owned(),
-            progress: Progress::default(),
-            nodes: BTreeMap::new(),
-            stale: Vec::new(),
-            counted: false,
-        };
+        let mut store =
+            Self { db, dir: dir.to_owned(), progress: Progress::default(), nodes: BTreeMap::new(), counted: false };
         let Some(body) = store.get(layout::PROGRESS)? else { return Ok(None) };
         store.progress = store.check(progress_from(&body))?;
         store.counted = store.progress.epoch == store.progress.folding_to;
@@ -96,8 +93,8 @@ impl Checkpoint {
     /// Makes an empty store, which counts only once its first progress is written.
     pub(crate) fn create(dir: &Path, limit: Duration) -> Result<Self> {
         let db = open::open_db(dir, limit)?;
-        let (nodes, stale, progress) = (BTreeMap::new(), Vec::new(), Progress::default());
-        Ok(Self { db, dir: dir.to_owned(), progress, nodes, stale, counted: true })
+        let (nodes, progress) = (BTreeMap::new(), Progress::default());
+        Ok(Self { db, dir: dir.to_owned(), progress, nodes, counted: true })
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -161,21 +158,14 @@ impl Checkpoint {
 
     fn visit_keyed(&mut self, name: &str, entry: NodeEntry, visitor: &mut dyn Visitor) -> Result<()> {
         let (mut keys, mut bytes) = (0, 0);
-        let mut stale = BTreeSet::new();
-        for item in self.db.scan_prefix(layout::all_pages(entry.id)) {
+        for item in self.db.scan_prefix(layout::pages(entry.id)) {
             let (key, value) = self.sled(item)?;
-            let (bits, _) = self.check(layout::page_parts(&key))?;
-            if bits != entry.bits {
-                stale.insert(bits);
-                continue;
-            }
             bytes += value.len() as u64;
             for rows in self.check(pages::decode(self.body(&key, &value)?))? {
                 keys += rows.num_rows() as u64;
                 visitor.keyed(name, rows)?;
             }
         }
-        self.stale.extend(stale.into_iter().map(|bits| layout::pages(entry.id, bits)));
         if self.counted && keys != entry.keys {
             return Err(self.damaged(format!("node `{name}` has {keys} keys where {} were written", entry.keys)));
         }
@@ -242,8 +232,13 @@ impl Checkpoint {
     }
 
     fn sled<T>(&self, result: sled::Result<T>) -> Result<T> {
-        let damaged = |error: &sled::Error| matches!(error, sled::Error::Corruption { .. } | sled::Error::ReportableBug(_));
-        result.map_err(|error| Error::Store { path: self.dir.clone(), damaged: damaged(&error), reason: error.to_string() })
+        let damaged =
+            |error: &sled::Error| matches!(error, sled::Error::Corruption { .. } | sled::Error::ReportableBug(_));
+        result.map_err(|error| Error::Store {
+            path: self.dir.clone(),
+            damaged: damaged(&error),
+            reason: error.to_string(),
+        })
     }
 
     fn check<T>(&self, result: Result<T, Damage>) -> Result<T> {
@@ -296,7 +291,7 @@ fn progress_from(body: &[u8]) -> Result<Progress, Damage> {
 fn node_body(entry: NodeEntry) -> Vec<u8> {
     let mut body = Vec::new();
     put_u32(&mut body, entry.id);
-    body.push(entry.bits);
+    body.extend_from_slice(&[entry.bits, entry.bits_max]);
     put_u64(&mut body, entry.keys);
     put_u64(&mut body, entry.bytes);
     body
@@ -304,7 +299,8 @@ fn node_body(entry: NodeEntry) -> Vec<u8> {
 
 fn node_from(body: &[u8]) -> Result<NodeEntry, Damage> {
     let mut reader = Reader::new(body);
-    Ok(NodeEntry { id: reader.u32()?, bits: reader.u8()?, keys: reader.u64()?, bytes: reader.u64()? })
+    let (id, bits, bits_max) = (reader.u32()?, reader.u8()?, reader.u8()?);
+    Ok(NodeEntry { id, bits, bits_max, keys: reader.u64()?, bytes: reader.u64()? })
 }
 
 fn token_body(token: &SinkToken) -> Vec<u8> {

@@ -38,7 +38,7 @@ pub(super) fn open_db(dir: &Path, limit: Duration) -> Result<sled::Db> {
 
 fn open_unlocked(path: PathBuf) -> Result<sled::Db, String> {
     let config = || {
-        let config = sled::Config::new().path(&path).cache_capacity(std::env::var("CB").ok().and_then(|v|v.parse().ok()).unwrap_or(CACHE_BYTES));
+        let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES);
         // Explicit flushes only: what is durable is this crate's decision.
         config.mode(sled::Mode::LowSpace).flush_every_ms(None)
     };

@@ -1,9 +1,12 @@
 //! Pages of keyed state: which keys a page holds, its bytes, and which pages a set of changes touches.
 //!
-//! A key's page is given by the low bits of its hash, so a page splits cleanly when a node gets more page bits: the keys of
-//! page `p` with `b` bits are those of the pages with more bits whose number ends in `p`. A page's body is
-//! `rows u32, parts u32`, then each part behind its 64-bit length: an Arrow IPC stream of keys and values. A page has one part
-//! for each schema that its rows have, almost always one.
+//! A key's page is given by the low bits of its hash, so pages split cleanly when a node gets more page bits: what was in page
+//! `p` goes to the pages whose number ends in the bits of `p`, its *family*. A family is read and written as one, in one
+//! atomic batch; so whatever a broken-off growth has left, each key is in one page of its family. No page is ever left
+//! behind to be deleted: sled takes space and memory for that out of all proportion (measured).
+//!
+//! A page's body is `rows u32, parts u32`, then each part behind its 64-bit length: an Arrow IPC stream of keys and values. A
+//! page has one part for each schema that its rows have, almost always one.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +84,10 @@ pub(crate) fn split(rows: &RecordBatch, bits: u8) -> Result<BTreeMap<u32, Record
     for (row, key) in (0..).zip(keys_of(rows).iter().flatten()) {
         by_page.entry(page_of(key, bits)).or_default().push(row);
     }
-    by_page.into_iter().map(|(page, indices)| Ok((page, take_record_batch(rows, &UInt32Array::from(indices))?))).collect()
+    by_page
+        .into_iter()
+        .map(|(page, indices)| Ok((page, take_record_batch(rows, &UInt32Array::from(indices))?)))
+        .collect()
 }
 
 /// An overlay's live rows in the order of the pages they belong to.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arrow::array::{BinaryArray, Int64Array};
 use millpond_testkit::contract::state_store::Contents;
@@ -14,6 +13,10 @@ use crate::overlay::Overlay;
 use crate::state::Merge;
 
 const LIMIT: Duration = Duration::from_secs(30);
+
+fn go() -> bool {
+    false
+}
 
 fn rows(keys: Range<i64>, value: i64) -> RecordBatch {
     let values = Int64Array::from_iter_values(keys.clone().map(|_| value));
@@ -51,7 +54,7 @@ fn reopened(dir: &TempDir, store: Checkpoint) -> Checkpoint {
 
 #[test]
 fn growing_node_gets_more_pages_and_keeps_its_keys() {
-    let (dir, go) = (TempDir::new().unwrap(), AtomicBool::new(false));
+    let dir = TempDir::new().unwrap();
     let mut store = made(&dir);
     let mut expected = BTreeMap::new();
     for epoch in 1..=8 {
@@ -67,15 +70,12 @@ fn growing_node_gets_more_pages_and_keeps_its_keys() {
     let node = store.nodes["node"];
     assert!(node.bits >= 5, "{node:?}");
     assert_eq!(node.keys, expected.len() as u64);
-    let stale = store.db.scan_prefix(layout::all_pages(node.id)).keys().filter(|key| {
-        layout::page_parts(key.as_ref().unwrap()).unwrap().0 != node.bits
-    });
-    assert_eq!(stale.count(), 0);
+    assert_eq!(node.bits, node.bits_max);
 }
 
 #[test]
 fn fold_done_twice_is_as_one_done_once() {
-    let (dir, go) = (TempDir::new().unwrap(), AtomicBool::new(false));
+    let dir = TempDir::new().unwrap();
     let mut store = made(&dir);
     store.fold(&overlay(1, &[(0..1000, false)]), &go).unwrap();
     // Applied and never declared whole, in one case with more pages.
@@ -95,6 +95,29 @@ fn fold_done_twice_is_as_one_done_once() {
 }
 
 #[test]
+fn growth_broken_off_anywhere_loses_and_doubles_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut store = made(&dir);
+    store.fold(&overlay(1, &[(0..3000, false)]), &go).unwrap();
+    let before = store.nodes["node"].bits;
+    let mut epoch = 1u64;
+    for families in [0u32, 1, 3, 7, 1000] {
+        epoch += 1;
+        let from = 3000 * epoch.cast_signed();
+        let more = |keys: i64| overlay(epoch, &[(from..from + keys, false), (epoch.cast_signed()..100, true)]);
+        let left = std::cell::Cell::new(families);
+        let broken = store.fold(&more(2500), &|| left.replace(left.get().saturating_sub(1)) == 0);
+        assert_eq!(broken.is_err(), families < 1000);
+        store = reopened(&dir, store);
+        // The second try has more to fold than the first had.
+        store.fold(&more(3000), &go).unwrap();
+        store = reopened(&dir, store);
+        assert_eq!(contents(&mut store).keyed["node"].len(), 3000 - 98 + 3000 * (epoch as usize - 1));
+    }
+    assert!(store.nodes["node"].bits > before);
+}
+
+#[test]
 fn store_whose_making_was_broken_off_counts_for_nothing() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("store");
@@ -106,11 +129,11 @@ fn store_whose_making_was_broken_off_counts_for_nothing() {
 fn stopped_fold_says_so() {
     let dir = TempDir::new().unwrap();
     let mut store = made(&dir);
-    let stopped = store.fold(&overlay(1, &[(0..10, false)]), &AtomicBool::new(true));
+    let stopped = store.fold(&overlay(1, &[(0..10, false)]), &|| true);
     assert!(matches!(stopped, Err(Error::Stopped)));
     let mut store = reopened(&dir, store);
     assert_eq!(store.progress(), Progress { epoch: 0, batch_time: 0, folding_to: 1 });
-    store.fold(&overlay(1, &[(0..10, false)]), &AtomicBool::new(false)).unwrap();
+    store.fold(&overlay(1, &[(0..10, false)]), &go).unwrap();
     assert_eq!(contents(&mut store).keyed["node"].len(), 10);
 }
 

@@ -83,7 +83,9 @@ pub(crate) fn set_aside(dir: &Path) -> Result<()> {
 /// Removes what [`set_aside`] kept, once a newer snapshot is there.
 pub(crate) fn remove_stale(dir: &Path) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(Error::open("list", dir))?;
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "stale")) {
+    for path in
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "stale"))
+    {
         fs::remove_file(&path).map_err(Error::open("remove", &path))?;
     }
     Ok(())

@@ -96,20 +96,30 @@ impl Scan<'_> {
         }
         let expected = self.end.last.map_or(segment.first, |last| last + 1);
         if header.epoch != expected {
-            return Err(damaged(segment, at, format!("commit {} stands where commit {expected} belongs", header.epoch)));
+            return Err(damaged(
+                segment,
+                at,
+                format!("commit {} stands where commit {expected} belongs", header.epoch),
+            ));
         }
         Ok(())
     }
 
     /// A torn tail is cut, anything else refused.
-    fn unreadable(&mut self, segment: &Segment, bytes: &[u8], at: usize, damage: &Damage, later: &[Segment]) -> Result<()> {
+    fn unreadable(
+        &mut self,
+        segment: &Segment,
+        bytes: &[u8],
+        at: usize,
+        damage: &Damage,
+        later: &[Segment],
+    ) -> Result<()> {
         // Where the header is whole its record is passed over: what rows hold must never be taken for a record.
         let behind = Header::decode(&bytes[at..]).map_or(1, |header| header.length.saturating_add(HEADER_BYTES as u64));
         let behind = usize::try_from(behind).ok().and_then(|behind| bytes[at..].get(behind..));
         let follows = behind.is_some_and(valid_record_behind);
-        let follows = follows || later.iter().try_fold(false, |any, segment| {
-            Ok(any || valid_record_behind(&read(&segment.path)?))
-        })?;
+        let follows = follows
+            || later.iter().try_fold(false, |any, segment| Ok(any || valid_record_behind(&read(&segment.path)?)))?;
         if follows {
             return Err(damaged(segment, at, format!("{damage}, and valid commits follow")));
         }

@@ -62,9 +62,15 @@ struct FileEntry {
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     Entries,
-    Keyed { node: String, keys: u64 },
+    Keyed {
+        node: String,
+        keys: u64,
+    },
     /// The panes of the file's batches, in their order.
-    Panes { node: String, panes: Vec<PaneEntry> },
+    Panes {
+        node: String,
+        panes: Vec<PaneEntry>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

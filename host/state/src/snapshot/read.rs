@@ -10,7 +10,7 @@ use arrow::ipc::reader::StreamReader;
 use millpond_core::{BatchTime, Epoch, SinkToken};
 
 use super::write::{META, SINK, SOURCE};
-use super::{Kind, FORMAT, FileEntry, MANIFEST, Manifest, PaneEntry, Sealed};
+use super::{FORMAT, FileEntry, Kind, MANIFEST, Manifest, PaneEntry, Sealed};
 use crate::chunk::check_keyed;
 use crate::codec::{Damage, Reader};
 use crate::error::{Error, Result};
@@ -29,7 +29,8 @@ impl Snapshot {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
         let json = fs::read(&path).map_err(|error| broken(&path, error.to_string()))?;
-        let format = serde_json::from_slice(&json).ok().and_then(|json: serde_json::Value| json["manifest"]["format"].as_u64());
+        let format =
+            serde_json::from_slice(&json).ok().and_then(|json: serde_json::Value| json["manifest"]["format"].as_u64());
         if let Some(found) = format.filter(|format| *format != u64::from(FORMAT)) {
             let found = u32::try_from(found).unwrap_or(u32::MAX);
             return Err(Error::Version { path, found, expected: FORMAT });

@@ -1,7 +1,6 @@
 //! Snapshots alone: what is written is read, and damage anywhere is noticed.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arrow::array::{BinaryArray, Int64Array, RecordBatch};
@@ -17,6 +16,10 @@ use crate::state::Merge;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+fn go() -> bool {
+    false
+}
+
 fn state() -> Overlay {
     let values = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)]).unwrap();
     let keys = join(&BinaryArray::from_vec(vec![b"a", b"b"]), &values).unwrap();
@@ -28,7 +31,8 @@ fn state() -> Overlay {
     let node = overlay.node("both".to_owned());
     node.put(keys_only(&BinaryArray::from_vec(vec![b"c"])), false);
     let other = split(keys_only(&BinaryArray::from_vec(vec![b"row"]))).values;
-    for (index, (time, rows)) in (0..).zip([(-10, values.clone()), (20, other), (20, values.slice(0, 0)), (30, values)]) {
+    for (index, (time, rows)) in (0..).zip([(-10, values.clone()), (20, other), (20, values.slice(0, 0)), (30, values)])
+    {
         node.panes.push(Pane { time: BatchTime(time), epoch: 3, index, rows });
     }
     overlay
@@ -45,7 +49,7 @@ fn contents(visit: impl FnOnce(&mut Merge<'_>) -> Result<()>) -> Contents {
 fn made() -> (TempDir, Checkpoint, PathBuf) {
     let dir = TempDir::new().unwrap();
     let mut store = Checkpoint::create(&dir.path().join("store"), LIMIT).unwrap();
-    store.fold(&state(), &AtomicBool::new(false)).unwrap();
+    store.fold(&state(), &go).unwrap();
     let snapshots = dir.path().join("snapshot");
     fs::create_dir(&snapshots).unwrap();
     // One that was broken off, and an older one.
@@ -68,7 +72,7 @@ fn snapshot_holds_what_the_checkpoint_holds_and_makes_another() {
     assert_eq!(expected.panes["both"].keys().map(|time| time.0).collect::<Vec<_>>(), [-10, 20, 30]);
 
     let mut second = Checkpoint::create(&dir.path().join("second"), LIMIT).unwrap();
-    import(&mut second, &snapshot, &AtomicBool::new(false)).unwrap();
+    import(&mut second, &snapshot, &go).unwrap();
     assert_eq!(second.progress().epoch, 9);
     assert_eq!(contents(|merge| second.visit(merge)), expected);
 }

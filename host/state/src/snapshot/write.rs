@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use millpond_core::SinkToken;
 
-use super::{Kind, ENTRIES, FORMAT, FileEntry, MANIFEST, Manifest, PaneEntry, Sealed, path_of};
+use super::{ENTRIES, FORMAT, FileEntry, Kind, MANIFEST, Manifest, PaneEntry, Sealed, path_of};
 use crate::checkpoint::Checkpoint;
 use crate::chunk::{Coalescer, options, same_schema};
 use crate::codec::{put_bytes, put_i64};
@@ -112,9 +112,11 @@ impl Writer {
         }
         for file in self.node.take().map(|node| node.open).unwrap_or_default() {
             let path = self.dir.join(&file.name);
-            let (bytes, crc32) = file.stream.into_inner().map_err(|error| unwritable(&path, &error)).and_then(|checked| {
-                checked.close().map_err(Error::open("write", &path))
-            })?;
+            let (bytes, crc32) = file
+                .stream
+                .into_inner()
+                .map_err(|error| unwritable(&path, &error))
+                .and_then(|checked| checked.close().map_err(Error::open("write", &path)))?;
             self.files.push(FileEntry { name: file.name, bytes, crc32, kind: file.kind });
         }
         Ok(())
@@ -132,9 +134,8 @@ impl Writer {
 impl NodeWriter {
     /// The file for rows of this kind and schema; `number` = files that are closed already.
     fn file(&mut self, dir: &Path, number: usize, schema: SchemaRef, panes: bool) -> Result<&mut OpenFile> {
-        let fits = |file: &OpenFile| {
-            matches!(file.kind, Kind::Panes { .. }) == panes && same_schema(&file.schema, &schema)
-        };
+        let fits =
+            |file: &OpenFile| matches!(file.kind, Kind::Panes { .. }) == panes && same_schema(&file.schema, &schema);
         if let Some(at) = self.open.iter().position(fits) {
             return Ok(&mut self.open[at]);
         }

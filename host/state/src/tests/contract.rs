@@ -1,7 +1,7 @@
 //! The contract suite, in the ways in which a store can be between two commits.
 
-use millpond_core::{BoxError, CommitRecord, Recovered, StateStore};
 use millpond_core::store::CommitStats;
+use millpond_core::{BoxError, CommitRecord, Recovered, StateStore};
 use millpond_testkit::contract::state_store::{Open, all};
 use tempfile::TempDir;
 

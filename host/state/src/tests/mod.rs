@@ -49,7 +49,7 @@ fn recovered(dir: &Path) -> (FileStateStore, Contents, Vec<String>) {
 }
 
 /// A commit that changes a few keys of many.
-fn numbered_commit(epoch: u64) -> CommitRecord {
+pub(crate) fn numbered_commit(epoch: u64) -> CommitRecord {
     let keys: Vec<String> = (0..20).map(|at| format!("key {}", (epoch * 7 + at * 13) % 200)).collect();
     let upserts: Vec<_> = keys.iter().map(|key| (key.as_str(), epoch.cast_signed())).collect();
     let gone = format!("key {}", epoch % 200);
@@ -64,7 +64,7 @@ fn commit_all(store: &mut FileStateStore, epochs: std::ops::RangeInclusive<u64>)
 }
 
 /// What a store must hold after so many numbered commits.
-fn after(epochs: u64) -> Contents {
+pub(crate) fn after(epochs: u64) -> Contents {
     let mut memory = millpond_testkit::MemoryStore::new();
     for epoch in 1..=epochs {
         memory.commit(numbered_commit(epoch)).unwrap();

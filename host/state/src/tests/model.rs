@@ -49,8 +49,14 @@ fn commit() -> impl Strategy<Value = Commit> {
     let dropped = prop::option::of(0..20i64);
     let progress = prop::collection::vec((0..20u8, prop::option::of(any::<u8>())), 0..5);
     let parts = (0..2u8, upserts, prop::collection::vec(keys, 0..20), pane, dropped, progress, any::<bool>());
-    parts.prop_map(|(node, upserts, deletes, pane, dropped, progress, fold)| {
-        Commit { node, upserts, deletes, pane, dropped, progress, fold }
+    parts.prop_map(|(node, upserts, deletes, pane, dropped, progress, fold)| Commit {
+        node,
+        upserts,
+        deletes,
+        pane,
+        dropped,
+        progress,
+        fold,
     })
 }
 
@@ -108,7 +114,8 @@ struct Pair {
 impl Pair {
     fn run(steps: &[Step]) {
         let dir = TempDir::new().unwrap();
-        let mut pair = Self { dir, store: None, memory: MemoryStore::new(), history: vec![], folded: 0, folding: false };
+        let mut pair =
+            Self { dir, store: None, memory: MemoryStore::new(), history: vec![], folded: 0, folding: false };
         pair.history.push(Contents::default());
         pair.reopen();
         steps.iter().for_each(|step| pair.step(step));

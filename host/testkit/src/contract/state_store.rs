@@ -67,12 +67,8 @@ impl Contents {
     /// If a key comes twice, is null, or has no values.
     #[must_use]
     pub fn of(recovered: Recovered) -> Self {
-        let mut contents = Self {
-            last: recovered.last,
-            meta: recovered.meta,
-            sinks: recovered.sinks,
-            ..Self::default()
-        };
+        let mut contents =
+            Self { last: recovered.last, meta: recovered.meta, sinks: recovered.sinks, ..Self::default() };
         for (source, entries) in recovered.sources.into_iter().filter(|(_, entries)| !entries.is_empty()) {
             let count = entries.len();
             let entries: BTreeMap<_, _> = entries.into_iter().collect();
@@ -232,43 +228,56 @@ pub fn commits_outlive_a_store_that_was_not_closed(open: &Open) {
 
 /// A later commit's value replaces an earlier one's; other keys stay.
 pub fn last_writer_wins(open: &Open) {
-    let contents = committed(open, with_state(vec![
-        vec![keyed_change("count", &[], &[("a", 1), ("b", 1), ("c", 1)])],
-        vec![keyed_change("count", &[], &[("b", 2)]), keyed_change("other", &[], &[("b", 9)])],
-        vec![keyed_change("count", &["c", "never there"], &[])],
-    ]));
+    let contents = committed(
+        open,
+        with_state(vec![
+            vec![keyed_change("count", &[], &[("a", 1), ("b", 1), ("c", 1)])],
+            vec![keyed_change("count", &[], &[("b", 2)]), keyed_change("other", &[], &[("b", 9)])],
+            vec![keyed_change("count", &["c", "never there"], &[])],
+        ]),
+    );
     assert_eq!(pairs(&contents, "count"), expected(&[("a", 1), ("b", 2)]));
     assert_eq!(pairs(&contents, "other"), expected(&[("b", 9)]));
 }
 
 /// Within one change deletions come first; a deleted key may come back; a node may lose its last key.
 pub fn deletions_come_before_upserts(open: &Open) {
-    let contents = committed(open, with_state(vec![
-        vec![keyed_change("count", &[], &[("a", 1), ("b", 1)]), keyed_change("emptied", &[], &[("a", 1)])],
-        vec![keyed_change("count", &["a", "b"], &[("a", 2)]), keyed_change("emptied", &["a"], &[])],
-        vec![keyed_change("count", &[], &[("b", 3)])],
-    ]));
+    let contents = committed(
+        open,
+        with_state(vec![
+            vec![keyed_change("count", &[], &[("a", 1), ("b", 1)]), keyed_change("emptied", &[], &[("a", 1)])],
+            vec![keyed_change("count", &["a", "b"], &[("a", 2)]), keyed_change("emptied", &["a"], &[])],
+            vec![keyed_change("count", &[], &[("b", 3)])],
+        ]),
+    );
     assert_eq!(pairs(&contents, "count"), expected(&[("a", 2), ("b", 3)]));
     assert!(!contents.keyed.contains_key("emptied"));
 }
 
 /// Several changes of one node in one commit are one change.
 pub fn partitions_share_one_key_space(open: &Open) {
-    let contents = committed(open, with_state(vec![
-        vec![keyed_change("count", &[], &[("a", 1)]), keyed_change("count", &[], &[("b", 1)])],
-        vec![keyed_change("count", &["b"], &[("c", 2)]), keyed_change("count", &[], &[("a", 2)])],
-    ]));
+    let contents = committed(
+        open,
+        with_state(vec![
+            vec![keyed_change("count", &[], &[("a", 1)]), keyed_change("count", &[], &[("b", 1)])],
+            vec![keyed_change("count", &["b"], &[("c", 2)]), keyed_change("count", &[], &[("a", 2)])],
+        ]),
+    );
     assert_eq!(pairs(&contents, "count"), expected(&[("a", 2), ("c", 2)]));
 }
 
 /// Progress entries are set, replaced and deleted one by one.
 pub fn progress_is_set_and_deleted(open: &Open) {
-    let entry = |key: &str, value: Option<&str>| (key.as_bytes().to_vec(), value.map(|value| value.as_bytes().to_vec()));
+    let entry =
+        |key: &str, value: Option<&str>| (key.as_bytes().to_vec(), value.map(|value| value.as_bytes().to_vec()));
     let commit = |epoch, entries| CommitRecord { sources: vec![("lines".to_owned(), entries)], ..empty_commit(epoch) };
-    let contents = committed(open, vec![
-        commit(1, vec![entry("a", Some("1")), entry("b", Some("1")), entry("c", Some(""))]),
-        commit(2, vec![entry("a", Some("2")), entry("b", None), entry("never there", None)]),
-    ]);
+    let contents = committed(
+        open,
+        vec![
+            commit(1, vec![entry("a", Some("1")), entry("b", Some("1")), entry("c", Some(""))]),
+            commit(2, vec![entry("a", Some("2")), entry("b", None), entry("never there", None)]),
+        ],
+    );
     let kept = BTreeMap::from([(b"a".to_vec(), b"2".to_vec()), (b"c".to_vec(), Vec::new())]);
     assert_eq!(contents.sources, BTreeMap::from([("lines".to_owned(), kept)]));
 }
@@ -289,11 +298,14 @@ pub fn tokens_and_meta_are_replaced(open: &Open) {
 /// Panes come back by time, oldest first, the rows of one time in the order in which they were appended; dropping takes those
 /// up to a time, and only those that were there.
 pub fn panes_keep_their_order_and_are_dropped(open: &Open) {
-    let contents = committed(open, with_state(vec![
-        vec![append("window", 100, &[1]), append("window", -100, &[2]), append("window", 100, &[])],
-        vec![append("window", 300, &[3, 4]), append("window", 100, &[5]), append("gone", 1, &[1])],
-        vec![drop_panes("window", -1), drop_panes("gone", 1), append("window", -50, &[6])],
-    ]));
+    let contents = committed(
+        open,
+        with_state(vec![
+            vec![append("window", 100, &[1]), append("window", -100, &[2]), append("window", 100, &[])],
+            vec![append("window", 300, &[3, 4]), append("window", 100, &[5]), append("gone", 1, &[1])],
+            vec![drop_panes("window", -1), drop_panes("gone", 1), append("window", -50, &[6])],
+        ]),
+    );
     let panes = BTreeMap::from([
         (BatchTime(-50), vec![numbers(&[6])]),
         (BatchTime(100), vec![numbers(&[1]), numbers(&[]), numbers(&[5])]),
