@@ -208,3 +208,8 @@ macro_rules! check_job {
         $crate::runtime::check_job($define)
     };
 }
+
+// The README's job is the first thing that anybody copies, so it must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct ReadmeCompiles;
