@@ -7,6 +7,7 @@ use arrow::array::{
     StringArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::kernels::cmp::not_distinct;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 
 use crate::error::{Error, Result};
@@ -218,6 +219,16 @@ fn compact(spans: &mut [(u64, u32)], bytes: &mut Vec<u8>) {
         kept.extend_from_slice(&bytes[from..from + *length as usize]);
     }
     *bytes = kept;
+}
+
+/// Of each row: whether it is the same in two batches of the same columns and length. Null is the same as null, NaN as NaN.
+pub(crate) fn same_rows(node: &str, left: &RecordBatch, right: &RecordBatch) -> Result<Vec<bool>> {
+    let mut same = vec![true; left.num_rows()];
+    for (left, right) in left.columns().iter().zip(right.columns()) {
+        let column = not_distinct(left, right).map_err(Error::arrow(node))?;
+        same.iter_mut().zip(column.values()).for_each(|(same, column)| *same &= column);
+    }
+    Ok(same)
 }
 
 /// The values of an int64 or timestamp column.

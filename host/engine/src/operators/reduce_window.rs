@@ -48,6 +48,8 @@ struct Partition {
     /// With an inverse: what the panes up to `added_up_to` and after the window's edge come to.
     totals: Option<KeyedState>,
     added_up_to: BatchTime,
+    /// Memory of the panes.
+    bytes: u64,
 }
 
 impl ReduceWindowOperator {
@@ -55,7 +57,8 @@ impl ReduceWindowOperator {
         let count = if node.key_columns == 0 { 1 } else { parallelism };
         let schema = totals_schema(&node.schema);
         let totals = || settings.invertible.then(|| KeyedState::new(&node.name, &schema, node.key_columns));
-        let partition = |_| Partition { panes: VecDeque::new(), totals: totals(), added_up_to: BatchTime(i64::MIN) };
+        let partition =
+            |_| Partition { panes: VecDeque::new(), totals: totals(), added_up_to: BatchTime(i64::MIN), bytes: 0 };
         Self {
             id,
             node: node.clone(),
@@ -72,7 +75,7 @@ impl ReduceWindowOperator {
             if batch.rows.num_rows() > 0 {
                 let change = StateChange::AppendPane { time, rows: batch.rows.clone() };
                 self.deltas.push(StateDelta { node: self.node.name.clone(), change });
-                partition.panes.push_back((time, batch.rows));
+                partition.push(time, batch.rows);
             }
         }
         if !context.is_slide(self.settings.window.slide_ms) {
@@ -115,6 +118,11 @@ struct Slide<'a> {
 }
 
 impl Partition {
+    fn push(&mut self, time: BatchTime, rows: RecordBatch) {
+        self.bytes += memory(&rows);
+        self.panes.push_back((time, rows));
+    }
+
     /// Moves the window to `(edge, time]` and gives its rows.
     fn slide(&mut self, slide: &Slide<'_>, edge: BatchTime, time: BatchTime) -> Result<RecordBatch> {
         let name = slide.node.name();
@@ -124,6 +132,7 @@ impl Partition {
             let count = self.panes.iter().take_while(|(time, _)| *time <= edge).count();
             self.panes.drain(..count).collect()
         };
+        self.bytes -= leaving.iter().map(|(_, rows)| memory(rows)).sum::<u64>();
         let Some(totals) = &mut self.totals else {
             let panes = concat(name, schema, self.panes.iter().map(|(_, rows)| rows))?;
             return Ok(slide.merger().merge(&panes)?.0);
@@ -283,7 +292,7 @@ impl Stateful for ReduceWindowOperator {
         for (time, batches) in state.panes {
             for (number, rows) in self.spread(context.pool, batches, count)?.into_iter().enumerate() {
                 if rows.rows.num_rows() > 0 {
-                    self.partitions[number].panes.push_back((time, rows.rows));
+                    self.partitions[number].push(time, rows.rows);
                 }
             }
         }
@@ -329,8 +338,7 @@ impl Stateful for ReduceWindowOperator {
 
     fn memory_bytes(&self) -> u64 {
         let partition = |partition: &Partition| {
-            let panes: u64 = partition.panes.iter().map(|(_, rows)| memory(rows)).sum();
-            panes + partition.totals.as_ref().map_or(0, |totals| totals.memory_bytes() as u64)
+            partition.bytes + partition.totals.as_ref().map_or(0, |totals| totals.memory_bytes() as u64)
         };
         self.partitions.iter().map(partition).sum()
     }

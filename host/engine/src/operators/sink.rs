@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Fields, SchemaRef};
 use millpond_core::store::NodeState;
 use millpond_core::{BatchTime, Node, PartitionBatch, StateDelta};
 
 use super::update_state::kept;
 use super::{NodeRef, Restore, Rows, Stateful};
+use crate::columns;
 use crate::error::Result;
 use crate::key::{self, Keys};
 use crate::shuffle::rename;
@@ -75,11 +76,8 @@ impl UpdateFilter {
             new.push(is_new);
         }
         let before = self.state.values(&slots)?;
-        let same = |row: usize| {
-            let columns = before.columns().iter().zip(values.columns());
-            columns.into_iter().all(|(before, now)| before.slice(row, 1).as_ref() == now.slice(row, 1).as_ref())
-        };
-        let changed: Vec<bool> = (0..rows.num_rows()).map(|row| new[row] || !same(row)).collect();
+        let same = columns::same_rows(&self.name, &before, &values)?;
+        let changed: Vec<bool> = new.iter().zip(same).map(|(new, same)| *new || !same).collect();
         let pairs: Vec<(u32, u32)> =
             (0u32..).zip(&slots).filter(|(row, _)| changed[*row as usize]).map(|(row, slot)| (row, *slot)).collect();
         self.state.put(&values, &pairs);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::Fields;
 use millpond_core::store::NodeState;
@@ -156,11 +156,9 @@ impl Partition {
             }
         }
         if update.changes_only {
-            let same = |group: u32| {
-                let group = group as usize;
-                touched.present[group] && same_row(&input.states, &output.states, group)
-            };
-            changed = kept.iter().filter(|(group, _)| !same(*group)).map(|(_, slot)| *slot).collect();
+            let same = columns::same_rows(name, &input.states, &output.states)?;
+            let unchanged = |group: u32| touched.present[group as usize] && same[group as usize];
+            changed = kept.iter().filter(|(group, _)| !unchanged(*group)).map(|(_, slot)| *slot).collect();
         }
         self.state.put(&output.states, &kept);
         Ok(changed)
@@ -191,14 +189,6 @@ impl Partition {
         let states = self.state.values(&touched.slots)?;
         Ok(UpdateInput { keys, groups, values, states, present: BooleanArray::from(touched.present.clone()) })
     }
-}
-
-/// Whether a row is the same in two batches of the same columns.
-fn same_row(left: &RecordBatch, right: &RecordBatch, row: usize) -> bool {
-    left.columns()
-        .iter()
-        .zip(right.columns())
-        .all(|(left, right)| left.slice(row, 1).as_ref() == right.slice(row, 1).as_ref())
 }
 
 impl Stateful for UpdateState {

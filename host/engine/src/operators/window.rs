@@ -23,12 +23,20 @@ pub(crate) struct WindowOperator {
     schema: SchemaRef,
     window: Window,
     batches: VecDeque<(BatchTime, Vec<PartitionBatch>)>,
+    bytes: u64,
     deltas: Vec<StateDelta>,
 }
 
 impl WindowOperator {
     pub(crate) fn new(name: &str, schema: &SchemaRef, window: Window) -> Self {
-        Self { name: name.to_owned(), schema: Arc::clone(schema), window, batches: VecDeque::new(), deltas: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            schema: Arc::clone(schema),
+            window,
+            batches: VecDeque::new(),
+            bytes: 0,
+            deltas: Vec::new(),
+        }
     }
 
     pub(crate) fn run(&mut self, context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows) -> Result<Option<Rows>> {
@@ -42,6 +50,7 @@ impl WindowOperator {
                 change: StateChange::AppendPane { time: context.batch_time, rows: batch.rows.clone() },
             };
             self.deltas.extend(batch.iter().map(append));
+            self.bytes += memory_of(&batch);
             self.batches.push_back((context.batch_time, batch));
         }
         if !context.is_slide(self.window.slide_ms) {
@@ -59,7 +68,8 @@ impl WindowOperator {
     fn drop_up_to(&mut self, up_to: BatchTime) {
         let before = self.batches.len();
         while self.batches.front().is_some_and(|(time, _)| *time <= up_to) {
-            self.batches.pop_front();
+            let left = self.batches.pop_front();
+            self.bytes -= left.map_or(0, |(_, batch)| memory_of(&batch));
         }
         if self.batches.len() < before {
             self.deltas.push(StateDelta { node: self.name.clone(), change: StateChange::DropPanes { up_to } });
@@ -71,6 +81,7 @@ impl Stateful for WindowOperator {
     fn restore(&mut self, state: NodeState, _: BatchTime, _: BatchTime, _: &Restore<'_>) -> Result<()> {
         let restored = state.panes.into_iter().map(|(time, batches)| (time, partitions(batches)));
         self.batches = restored.collect();
+        self.bytes = self.batches.iter().map(|(_, batch)| memory_of(batch)).sum();
         Ok(())
     }
 
@@ -83,9 +94,12 @@ impl Stateful for WindowOperator {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let batches = self.batches.iter().flat_map(|(_, batch)| batch);
-        batches.map(|batch| memory(&batch.rows)).sum()
+        self.bytes
     }
+}
+
+fn memory_of(batch: &[PartitionBatch]) -> u64 {
+    batch.iter().map(|partition| memory(&partition.rows)).sum()
 }
 
 /// Memory of a batch's own rows.

@@ -37,7 +37,7 @@ impl JobRunner {
         self.take_progress();
         let pool = Arc::clone(&self.pool);
         let function = Arc::clone(&self.function);
-        let graph = self.graph.clone();
+        let graph = Arc::clone(&self.graph);
         let context = BatchContext {
             batch_time,
             start: self.start,

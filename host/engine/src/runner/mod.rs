@@ -43,7 +43,7 @@ const LOOK_AGAIN_MS: i64 = 2;
 /// Runs one job. Nothing in it is shared with other jobs but the compute pool.
 pub struct JobRunner {
     options: JobOptions,
-    graph: StreamGraph,
+    graph: Arc<StreamGraph>,
     function: Arc<dyn UserFunction>,
     transforms: BTreeMap<String, Arc<dyn TransformFunction>>,
     sources: Vec<Source>,

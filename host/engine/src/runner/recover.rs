@@ -42,7 +42,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
     let sinks = sinks(std::mem::take(&mut parts.sinks), &recovered.sinks)?;
     Ok(JobRunner {
         options,
-        graph: parts.graph,
+        graph: Arc::new(parts.graph),
         function: parts.function,
         transforms: parts.transforms,
         sources,
