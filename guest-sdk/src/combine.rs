@@ -3,11 +3,12 @@
 //! An open-addressing hash table over columns: keys are appended to key columns, accumulators to a store, both in the
 //! order in which keys appear first, and a slot holds a piece of the hash and a row number. Those columns are the stage's output
 //! already. When the table has reached its bound it is not written out: its slots are forgotten, and the next row of
-//! any key starts a new output row. The host merges the rest, so a bound costs speed at worst, never an answer.
+//! any key starts a new output row. The host merges the rest, so a bound costs speed at worst, never an answer. The same
+//! goes for a sum that overflows: it stays as it is, its key starts a new row, and the host's checked sum decides.
 
 use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::failure;
-use crate::row::{self, Key, Ordered, Row, Sum};
+use crate::row::{self, Comparable, Key, Row, Sum};
 
 /// When the table forgets its slots.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +104,20 @@ impl<K: Key> KeyTable<K> {
         }
     }
 
+    /// Appends the key once more: what has this row stays as output, and what comes now starts the key anew.
+    #[cold]
+    fn start_anew(&mut self, key: K::Ref<'_>, row: usize) {
+        let hash = K::hash(key, 0);
+        let entry = hash >> 32 << 32 | (row - self.base + 1) as u64;
+        let mask = self.slots.len() - 1;
+        let mut place = (hash >> self.shift) as usize;
+        while self.slots[place] != entry {
+            debug_assert!(self.slots[place] != 0, "the row was found by this key");
+            place = (place + 1) & mask;
+        }
+        self.insert(place, hash, key);
+    }
+
     /// Empties the slots; the rows stay as output.
     fn forget(&mut self) {
         self.slots.fill(0);
@@ -135,7 +150,7 @@ pub(crate) trait Accumulate<V: Row>: Send + Sync {
     /// Appends the accumulator of a new key.
     fn insert(&self, store: &mut Self::Store, value: V::Ref<'_>);
 
-    /// Merges a value into accumulator `row`; `false` if a sum overflowed.
+    /// Merges a value into accumulator `row`; `false` if a sum would overflow, and then nothing has changed.
     fn merge(&self, store: &mut Self::Store, row: usize, value: V::Ref<'_>) -> bool;
 
     /// The accumulators as columns.
@@ -155,7 +170,12 @@ impl<V: Sum> Accumulate<V> for SumOf {
 
     #[inline]
     fn merge(&self, store: &mut V::Columns, row: usize, value: V::Ref<'_>) -> bool {
-        V::add_at(store, row, value)
+        let mut sum = V::from_ref(V::get(store, row));
+        let fits = sum.add(value);
+        if fits {
+            V::set_at(store, row, sum.to_ref());
+        }
+        fits
     }
 
     fn finish(&self, store: V::Columns) -> V::Columns {
@@ -170,7 +190,7 @@ pub(crate) enum Extreme {
     Max,
 }
 
-impl<V: Ordered> Accumulate<V> for Extreme {
+impl<V: Comparable> Accumulate<V> for Extreme {
     type Store = Vec<V>;
 
     fn insert(&self, store: &mut Vec<V>, value: V::Ref<'_>) {
@@ -179,7 +199,7 @@ impl<V: Ordered> Accumulate<V> for Extreme {
 
     #[inline]
     fn merge(&self, store: &mut Vec<V>, row: usize, value: V::Ref<'_>) -> bool {
-        let order = V::order(value, store[row].to_ref());
+        let order = V::extreme_order(value, store[row].to_ref());
         let better = match self {
             Self::Min => order.is_lt(),
             Self::Max => order.is_gt(),
@@ -233,26 +253,27 @@ pub(crate) struct Combiner<'a, K: Key, V: Row, A: Accumulate<V>> {
     table: KeyTable<K>,
     store: A::Store,
     accumulate: &'a A,
-    fits: bool,
 }
 
 impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
     pub(crate) fn new(accumulate: &'a A, limits: CombineLimits) -> Self {
-        Self { table: KeyTable::new(limits), store: A::Store::default(), accumulate, fits: true }
+        Self { table: KeyTable::new(limits), store: A::Store::default(), accumulate }
     }
 
     #[inline]
     pub(crate) fn add(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) {
         match self.table.find_or_insert(key) {
-            Found::Old(row) => self.fits &= self.accumulate.merge(&mut self.store, row, value),
+            Found::Old(row) => {
+                if !self.accumulate.merge(&mut self.store, row, value) {
+                    self.table.start_anew(key, row);
+                    self.accumulate.insert(&mut self.store, value);
+                }
+            }
             Found::New => self.accumulate.insert(&mut self.store, value),
         }
     }
 
     pub(crate) fn finish(self) -> Result<Batch, Failure> {
-        if !self.fits {
-            return Err(overflow());
-        }
         let mut columns = Vec::with_capacity(K::WIDTH + V::WIDTH);
         K::write(self.table.keys, &mut columns);
         V::write(self.accumulate.finish(self.store), &mut columns);

@@ -92,13 +92,43 @@ fn keys_that_crowd_together_cost_rows_and_not_time() {
 }
 
 #[test]
-fn overflow_of_a_sum_is_a_failure_that_says_so() {
+fn a_sum_that_would_overflow_starts_its_key_anew() {
     let mut combiner = Combiner::<String, i64, SumOf>::new(&SumOf, COMBINE_LIMITS);
-    combiner.add("a", i64::MAX);
-    combiner.add("a", 1);
-    let failure = combiner.finish().expect_err("too large");
-    assert_eq!(failure.code, crate::runtime::FailureCode::User);
-    assert!(failure.message.contains("too large for int64"), "{}", failure.message);
+    [("a", i64::MAX), ("b", 1), ("a", 1), ("a", 2), ("b", 1), ("a", i64::MAX)]
+        .into_iter()
+        .for_each(|(key, value)| combiner.add(key, value));
+    let sums = rows::<(String, i64)>(combiner.finish().expect("fits"));
+    let expected = [("a", i64::MAX), ("b", 2), ("a", 3), ("a", i64::MAX)];
+    assert_eq!(sums, expected.map(|(key, sum)| (key.to_owned(), sum)));
+}
+
+#[test]
+fn no_part_of_a_sum_is_added_when_another_part_would_overflow() {
+    let mut combiner = Combiner::<(), (i64, i64), SumOf>::new(&SumOf, COMBINE_LIMITS);
+    [(1, i64::MIN), (1, -1), (1, 1)].into_iter().for_each(|value| combiner.add((), value));
+    let sums = rows::<((), (i64, i64))>(combiner.finish().expect("fits"));
+    assert_eq!(sums, [((), (1, i64::MIN)), ((), (2, 0))]);
+}
+
+#[test]
+fn a_full_table_takes_a_key_that_starts_anew() {
+    let limits = CombineLimits { keys: 2, bytes: 1024 };
+    let mut combiner = Combiner::<i64, i64, SumOf>::new(&SumOf, limits);
+    [(1, i64::MAX), (2, 1), (1, 1), (2, 1), (1, 1)].into_iter().for_each(|(key, value)| combiner.add(key, value));
+    let sums = rows::<(i64, i64)>(combiner.finish().expect("fits"));
+    assert_eq!(sums, [(1, i64::MAX), (2, 1), (1, 2), (2, 1)]);
+}
+
+#[test]
+fn extremes_of_two_zeros_do_not_depend_on_which_came_first() {
+    for zeros in [[0.0, -0.0], [-0.0, 0.0]] {
+        for (extreme, negative) in [(Extreme::Min, true), (Extreme::Max, false)] {
+            let mut combiner = Combiner::<i64, f64, Extreme>::new(&extreme, COMBINE_LIMITS);
+            zeros.into_iter().for_each(|value| combiner.add(1, value));
+            let found = rows::<(i64, f64)>(combiner.finish().expect("fits"));
+            assert_eq!(found[0].1.is_sign_negative(), negative, "{zeros:?}");
+        }
+    }
 }
 
 #[test]

@@ -27,7 +27,8 @@
 //! of them, borrowed straight from the batch's columns: `&str` for a `String`, so nothing is allocated per row.
 //!
 //! **Closures** must be pure: no clock, no randomness, no state of their own (they are `Fn + Send + Sync`, so the compiler
-//! catches most of it). The same input then gives the same output after every restart.
+//! catches most of it). The same input then gives the same output after every restart. The time that they may know is the
+//! batch's: [`batch_time`].
 //!
 //! **Testing**: the same job runs natively in `cargo test`; see the crate `millpond-test`.
 //!
@@ -39,6 +40,7 @@
 // The derive macro writes `::millpond::...`, in this crate's own tests too.
 extern crate self as millpond;
 
+mod batch_time;
 pub mod bindings;
 mod bitmap;
 mod chain;
@@ -55,6 +57,7 @@ pub mod runtime;
 mod sortkey;
 mod topn;
 
+pub use batch_time::batch_time;
 pub use chain::Emit;
 pub use context::StreamingContext;
 pub use dstream::{DStream, MapFn, TryMapFn, Values};

@@ -8,6 +8,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Neg;
 
 use crate::bindings::millpond::plugin::dataflow::Ordering as PlanOrdering;
 use crate::bindings::millpond::plugin::types::{Column, DataType};
@@ -35,13 +36,23 @@ impl<T> Clone for ColumnOf<T> {
 
 impl<T> Copy for ColumnOf<T> {}
 
+/// Largest first: `-n` is [`Reverse`]`(n)`, for columns of any type.
+impl<T> Neg for ColumnOf<T> {
+    type Output = Reverse<Self>;
+
+    fn neg(self) -> Reverse<Self> {
+        Reverse(self)
+    }
+}
+
 impl<T> fmt::Debug for ColumnOf<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "column {}", self.column)
     }
 }
 
-/// An order over a row's columns: a column, [`Reverse`] of an order (largest first, the whole order round), or a tuple of
+/// An order over a row's columns: a column, [`Reverse`] of an order (largest first, the whole order round; of a column `-column`
+/// does it too), or a tuple of
 /// up to four (the first decides, the next breaks ties).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an order over the row's columns",

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 pub use running::{Running, until};
 use tempfile::TempDir;
@@ -178,7 +178,13 @@ impl Job {
     /// Names of the files in `out/`, sorted; hidden ones included. Empty when there is no such folder.
     #[must_use]
     pub fn outputs(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.path("out")) else { return Vec::new() };
+        self.outputs_in("out")
+    }
+
+    /// As [`Self::outputs`], of another folder.
+    #[must_use]
+    pub fn outputs_in(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(folder)) else { return Vec::new() };
         let mut names: Vec<String> =
             entries.map(|entry| entry.expect("a readable folder").file_name().to_string_lossy().into_owned()).collect();
         names.sort();
@@ -191,25 +197,32 @@ impl Job {
         ["state", "out", ".millpond"].iter().all(|name| !self.path(name).exists())
     }
 
-    /// The column `line` of all rows, in the order of batches and files: what comes out of a job that passes lines on.
+    /// The text of all rows, in the order of batches and files: what comes out of a job that passes lines on. Takes only what is
+    /// visible, so it may be asked while the job runs.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let text = |row: &serde_json::Value| {
-            let columns = row.as_object().expect("a row is an object");
-            let line = columns.values().find_map(serde_json::Value::as_str);
-            line.expect("a column of text").to_owned()
-        };
-        self.rows().values().flatten().map(text).collect()
+        let mut lines = Vec::new();
+        for name in self.outputs().iter().filter(|name| !name.starts_with('.')) {
+            let text = fs::read_to_string(self.path("out").join(name)).expect("a part file is never taken back");
+            lines.extend(text.lines().map(text_of));
+        }
+        lines
     }
 
     /// JSON lines of all part files, by batch time, in the order of the files.
     #[must_use]
     pub fn rows(&self) -> BTreeMap<i64, Vec<serde_json::Value>> {
+        self.rows_in("out")
+    }
+
+    /// As [`Self::rows`], of another folder.
+    #[must_use]
+    pub fn rows_in(&self, folder: &str) -> BTreeMap<i64, Vec<serde_json::Value>> {
         let mut batches: BTreeMap<i64, Vec<serde_json::Value>> = BTreeMap::new();
-        for name in self.outputs() {
+        for name in self.outputs_in(folder) {
             assert!(!name.starts_with('.'), "{name} was left behind");
             let batch_time = name.split('-').next().and_then(|time| time.parse().ok()).expect("<batch time>-part-<n>");
-            let text = fs::read_to_string(self.path("out").join(&name)).expect("a readable file");
+            let text = fs::read_to_string(self.path(folder).join(&name)).expect("a readable file");
             let rows = text.lines().map(|line| serde_json::from_str(line).expect("JSON lines"));
             batches.entry(batch_time).or_default().extend(rows);
         }
@@ -217,12 +230,19 @@ impl Job {
     }
 }
 
-/// A port of the loopback address that is free at this moment.
+/// The first column of text in a JSON line.
+fn text_of(line: &str) -> String {
+    let row: serde_json::Value = serde_json::from_str(line).expect("JSON lines");
+    let columns = row.as_object().expect("a row is an object");
+    columns.values().find_map(serde_json::Value::as_str).expect("a column of text").to_owned()
+}
+
+/// A port of the loopback address that nobody listens on at this moment.
+///
+/// # Panics
+/// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("it is bound").port()
 }
-
-/// Shares a value between test threads.
-pub type Shared<T> = Arc<Mutex<T>>;

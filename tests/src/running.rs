@@ -34,6 +34,10 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Between two signals of somebody who insists: shorter than a person's, and a few of them are enough for everything that the
+/// program takes for one.
+const INSIST_EVERY: Duration = Duration::from_millis(100);
+
 /// A program at work. Its lines on standard error are read as they come; standard output is read by `finish`, so that a
 /// program which has much to say waits for it. Killed when dropped.
 pub struct Running {
@@ -101,14 +105,47 @@ impl Running {
         })
     }
 
+    /// Its process number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal: `TERM`, `INT`, `KILL`.
     ///
     /// # Panics
     /// When there is no such process any more.
     #[track_caller]
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        let status = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status();
         assert!(status.expect("`kill` is everywhere").success(), "the process is there");
+    }
+
+    /// Waits until the program writes to standard output. What is read here is not given again.
+    ///
+    /// # Panics
+    /// When it ends without writing.
+    #[track_caller]
+    pub fn wait_for_output(&mut self) {
+        let out = self.out.as_mut().expect("`finish` takes it, and is the last");
+        out.read_exact(&mut [0]).expect("the program writes to standard output");
+    }
+
+    /// Sends a signal again and again until the program ends, as a person does; what it writes to standard output is not read
+    /// meanwhile.
+    ///
+    /// # Panics
+    /// When it does not end within [`PATIENCE`].
+    #[track_caller]
+    pub fn insist(&mut self, name: &str) {
+        let never = StopSignal::new();
+        until("the end of the program", || {
+            if !self.has_ended() {
+                self.signal(name);
+                assert!(!never.wait_timeout(INSIST_EVERY), "nobody raises this signal");
+            }
+            self.has_ended().then_some(())
+        });
     }
 
     /// Whether it has ended.

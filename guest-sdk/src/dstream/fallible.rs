@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::DStream;
 use crate::chain::{Emit, FallibleStep};
 use crate::failure::RowError;
-use crate::row::Row;
+use crate::row::{Key, Row};
 
 /// A closure from a view of `T` to a view of `U`, or to why there is none. Implemented by every fitting closure.
 #[diagnostic::on_unimplemented(
@@ -21,7 +21,8 @@ impl<T: Row> DStream<T> {
     ///
     /// **Shape**: the columns of `U`, under their default names. At most as many rows.
     /// **Errors**: `Err` rejects the row: it goes no further, and the host reports its place and the reason. What becomes
-    /// of the job is the job file's `on-bad-record`.
+    /// of the job is the job file's `on-bad-record`. When several streams go on from here, each runs this operator, and a refused
+    /// row counts once for each: put [`cache`](Self::cache) behind it and it counts once.
     /// **Cost**: no allocation per row but for refused ones.
     ///
     /// ```
@@ -68,6 +69,31 @@ impl<T: Row> DStream<T> {
         self.extend_chain("try_flat_map", Self::default_names::<U>(""), Arc::new(chain))
     }
 
+    /// Gives each row a key, by a function that may refuse the row.
+    ///
+    /// **Shape**: the key's columns (`_1`), then the row's (`_2`). At most as many rows.
+    /// **Errors**: as [`try_map`](Self::try_map).
+    /// **Cost**: no allocation per row but for refused ones.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines")
+    ///     .try_key_by::<String>(|line| Ok(line.split(',').nth(1).ok_or("expected a second field")?))
+    ///     .count_by_key()
+    ///     .sink("per-user");
+    /// # });
+    /// ```
+    pub fn try_key_by<K: Key>(
+        &self,
+        function: impl for<'a> TryMapFn<'a, T, K> + Send + Sync + 'static,
+    ) -> DStream<(K, T)> {
+        let names = Self::default_names::<(K, T)>("");
+        self.extend::<(K, T)>("try_key_by", names, move |row, cx, out| match function(row) {
+            Ok(key) => out((key, row)),
+            Err(error) => cx.reject(error),
+        })
+    }
+
     /// The rows for which the function is true; it may refuse a row.
     ///
     /// **Shape**: as before.
@@ -85,6 +111,30 @@ impl<T: Row> DStream<T> {
         self.extend("try_filter", self.names.clone(), move |row, cx, out| match function(row) {
             Ok(true) => out(row),
             Ok(false) => {}
+            Err(error) => cx.reject(error),
+        })
+    }
+}
+
+impl<K: Row, V: Row> DStream<(K, V)> {
+    /// Each value by a function that may refuse the row; keys stay.
+    ///
+    /// **Shape**: the key's columns as before, then those of `W`. At most as many rows.
+    /// **Errors**: as [`try_map`](Self::try_map).
+    /// **Cost**: no allocation per row but for refused ones.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.source::<(String, String)>("amounts").try_map_values::<i64>(|text| Ok(text.parse()?)).sum_by_key().sink("totals");
+    /// # });
+    /// ```
+    pub fn try_map_values<W: Row>(
+        &self,
+        function: impl for<'a> TryMapFn<'a, V, W> + Send + Sync + 'static,
+    ) -> DStream<(K, W)> {
+        let names = self.names_with_values::<W>("_2");
+        self.extend::<(K, W)>("try_map_values", names, move |(key, value), cx, out| match function(value) {
+            Ok(value) => out((key, value)),
             Err(error) => cx.reject(error),
         })
     }

@@ -43,7 +43,7 @@ pub struct DStream<T: Row> {
     operators: Vec<&'static str>,
     names: Vec<String>,
     /// Name for the stage that will hold the chain.
-    stage_name: Option<String>,
+    stage_name: Option<NodeName>,
     /// The node that the latest operator made, if it made one: what `named` and other settings mean.
     latest: Option<usize>,
 }
@@ -134,7 +134,7 @@ impl<T: Row> DStream<T> {
         let fused: Vec<&str> = self.operators.iter().copied().chain(ends_in).collect();
         let mut draft = self.draft.borrow_mut();
         draft.add(DraftNode {
-            name: self.stage_name.clone().map_or(NodeName::Numbered("stage"), NodeName::Given),
+            name: self.stage_name.clone().unwrap_or(NodeName::Numbered("stage")),
             operator: Operator::Stage(Stage { label: fused.join(", ") }),
             inputs: vec![self.base],
             schema,
@@ -180,11 +180,20 @@ impl<T: Row> DStream<T> {
         self.draft.borrow_mut().error(sentence);
     }
 
-    /// Changes the node that the latest operator made; false if it made none or `change` refuses it.
-    fn change_latest(&self, change: impl FnOnce(&mut DraftNode) -> bool) -> bool {
+    /// Changes what the node that the latest operator made does; notes a mistake if `change` refuses it, or if a stream that
+    /// was led on already would change too.
+    fn change_latest(&self, setting: &str, misplaced: &str, change: impl FnOnce(&mut DraftNode) -> Result<(), String>) {
         let mut draft = self.draft.borrow_mut();
         let draft: &mut Draft = &mut draft;
-        self.latest.is_some_and(|node| change(&mut draft.nodes[node]))
+        let Some(latest) = self.latest else { return draft.error(misplaced) };
+        let is_used = draft.nodes.iter().any(|node| node.inputs.contains(&latest));
+        match change(&mut draft.nodes[latest]) {
+            Err(sentence) => draft.error(sentence),
+            Ok(()) if is_used => draft.error(format!(
+                "{setting} changes the operator before it, which another operator uses already: put {setting} right after it, before anything else uses the stream"
+            )),
+            Ok(()) => {}
+        }
     }
 }
 

@@ -14,7 +14,9 @@ pub trait MapFn<'a, T: Row, U: Row>: Fn(T::Ref<'a>) -> U::Ref<'a> {}
 impl<'a, T: Row, U: Row, F: Fn(T::Ref<'a>) -> U::Ref<'a>> MapFn<'a, T, U> for F {}
 
 impl<T: Row> DStream<T> {
-    /// Each row by a function, without allocation: the closure borrows from the row it gets.
+    /// Each row by a function. Name the result: `map::<U>`; a closure that returns an owned String: `map_owned`.
+    ///
+    /// The closure borrows from the row it gets and returns a view (`&str` where `U` is `String`), so nothing is allocated.
     ///
     /// **Shape**: the columns of `U`, under their default names. As many rows.
     /// **Cost**: no allocation per row.
@@ -27,11 +29,14 @@ impl<T: Row> DStream<T> {
     ///     .sink("lengths");
     /// # });
     /// ```
-    pub fn map<U: Row>(&self, function: impl for<'a> MapFn<'a, T, U> + Send + Sync + 'static) -> DStream<U> {
+    pub fn map<U: Row /* cannot be told from a view: name it, as in map::<String> */>(
+        &self,
+        function: impl for<'a> MapFn<'a, T, U> + Send + Sync + 'static,
+    ) -> DStream<U> {
         self.extend("map", Self::default_names::<U>(""), move |row, _, out| out(function(row)))
     }
 
-    /// Each row by a function that builds an owned row.
+    /// Each row by a function that builds an owned row, such as a `String` of its own.
     ///
     /// **Shape**: the columns of `U`, under their default names. As many rows.
     /// **Cost**: what the closure allocates.
@@ -46,7 +51,7 @@ impl<T: Row> DStream<T> {
         self.extend("map_owned", Self::default_names::<U>(""), move |row, _, out| out(function(row).to_ref()))
     }
 
-    /// Any number of rows from each, put out one by one.
+    /// Any number of rows from each, put out one by one. Name the result: `flat_map::<U>`.
     ///
     /// **Shape**: the columns of `U`, under their default names.
     /// **Cost**: no allocation per row.
@@ -59,7 +64,7 @@ impl<T: Row> DStream<T> {
     ///     .sink("words");
     /// # });
     /// ```
-    pub fn flat_map<U: Row>(
+    pub fn flat_map<U: Row /* cannot be told from a view: name it, as in flat_map::<String> */>(
         &self,
         function: impl Fn(T::Ref<'_>, &mut Emit<'_, U>) + Send + Sync + 'static,
     ) -> DStream<U> {
@@ -153,7 +158,8 @@ impl<T: Row> DStream<T> {
     ///
     /// **Shape**: as before.
     /// **Cost**: the rows leave the component and are kept for the batch. Without it each consumer runs the operators since
-    /// the last node again, which is cheaper for light ones.
+    /// the last node again, which is cheaper for light ones. A row that `try_map` and its like refuse is then reported once for
+    /// each consumer; behind `cache` once.
     /// **Source**: `DStream.cache`.
     ///
     /// ```

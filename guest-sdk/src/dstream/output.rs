@@ -2,11 +2,8 @@
 
 use super::{DStream, HostNode};
 use crate::bindings::millpond::plugin::dataflow::Operator;
-use crate::plan::{Code, NodeName};
+use crate::plan::{Code, NAME_BYTES_MAX, NodeName};
 use crate::row::{self, Row};
-
-/// The contract's limit on a node's name.
-const NAME_BYTES_MAX: usize = 128;
 
 impl<T: Row> DStream<T> {
     /// The rows of both streams.
@@ -85,9 +82,11 @@ impl<T: Row> DStream<T> {
     }
 
     /// Names the node that the latest operator made: state is kept under this name, and pictures and messages show it. After a
-    /// narrow operator it is the stage that will run it.
+    /// narrow operator it is the stage that will run it; where several consumers each run the operators (see
+    /// [`cache`](Self::cache)), the second's stage gets `-2` behind the name, and so on.
     ///
-    /// **Errors**: the plan fails when the name is empty, longer than 128 bytes, or another node has it.
+    /// **Errors**: the plan fails when the name is empty, longer than 128 bytes, or another node has it, or when the node has
+    /// another name already.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -108,19 +107,42 @@ impl<T: Row> DStream<T> {
             ));
             return stream;
         }
-        let given = NodeName::Given(name.to_owned());
-        let is_source = |node: &crate::plan::DraftNode| matches!(node.operator, Operator::Source(_));
-        if self.latest.is_none() {
-            stream.stage_name = Some(name.to_owned());
-        } else if !self.change_latest(|node| {
-            !is_source(node) && {
-                node.name = given;
-                true
-            }
-        }) {
-            self.refuse(format!("named({name:?}): a source is called as in the job file"));
+        let called = match self.latest {
+            Some(node) => self.name_node(node, name),
+            None => match &self.stage_name {
+                Some(NodeName::Chain { name: other, .. }) if other != name => Err(other.clone()),
+                Some(_) => Ok(()),
+                None => {
+                    let naming = self.draft.borrow_mut().next_naming();
+                    stream.stage_name = Some(NodeName::Chain { name: name.to_owned(), naming });
+                    Ok(())
+                }
+            },
+        };
+        if let Err(other) = called {
+            self.refuse(format!(
+                "named({name:?}): what it names is one node, which is called `{other}` already: give a node one name, or put .cache() between narrow operators that are to have two"
+            ));
         }
         stream
+    }
+
+    /// Names a node; the name that it has if that is another one.
+    fn name_node(&self, node: usize, name: &str) -> Result<(), String> {
+        let mut draft = self.draft.borrow_mut();
+        let node = &mut draft.nodes[node];
+        if matches!(node.operator, Operator::Source(_)) {
+            draft.error(format!("named({name:?}): a source is called as in the job file"));
+            return Ok(());
+        }
+        match &node.name {
+            NodeName::Given(other) | NodeName::Chain { name: other, .. } if other != name => Err(other.clone()),
+            NodeName::Chain { .. } => Ok(()),
+            _ => {
+                node.name = NodeName::Given(name.to_owned());
+                Ok(())
+            }
+        }
     }
 
     /// A node of the host with this stream's own columns.

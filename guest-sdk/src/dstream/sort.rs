@@ -15,8 +15,8 @@ impl<T: Row> DStream<T> {
     /// which columns decide. For an order by computed values see [`sort_by_computed`](Self::sort_by_computed).
     ///
     /// **Shape**: as before, in one partition.
-    /// **Order**: by the columns, smallest first, [`Reverse`](std::cmp::Reverse) largest first; none first, NaN last, text by its
-    /// bytes. Rows that tie are ordered by all of their columns, so the result does not depend on partitions.
+    /// **Order**: by the columns, smallest first, [`Reverse`](std::cmp::Reverse) or a minus sign largest first; none first, NaN last,
+    /// text by its bytes. Rows that tie are ordered by all of their columns, so the result does not depend on partitions.
     /// **Cost**: the host sorts; no call into the component of its own. All rows come together in one partition.
     /// **Source**: `RDD.sortBy`, inside `DStream.transform`.
     ///

@@ -112,7 +112,9 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// Right after `update_state_by_key`: calls its function in every batch for every key that has state, as Spark does, with
     /// no values for keys without rows.
     ///
-    /// **Errors**: the plan fails if the operator before is another.
+    /// It changes the operator itself, so it comes before anything that uses the stream.
+    ///
+    /// **Errors**: the plan fails if the operator before is another, or if another operator uses it already.
     /// **Cost**: every state crosses into the component in every batch.
     ///
     /// ```
@@ -129,16 +131,14 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// # });
     /// ```
     pub fn every_batch(&self) -> DStream<(K, V)> {
-        let changed = self.change_latest(|node| match &mut node.operator {
+        let misplaced = "every_batch() goes right after update_state_by_key";
+        self.change_latest("every_batch()", misplaced, |node| match &mut node.operator {
             Operator::UpdateState(update) => {
                 update.every_batch = true;
-                true
+                Ok(())
             }
-            _ => false,
+            _ => Err(misplaced.to_owned()),
         });
-        if !changed {
-            self.refuse("every_batch() goes right after update_state_by_key");
-        }
         self.clone()
     }
 }

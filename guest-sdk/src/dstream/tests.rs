@@ -124,6 +124,13 @@ fn reversing_an_order_turns_all_of_it_round() {
 }
 
 #[test]
+fn a_minus_sign_turns_a_column_round() {
+    let plan = plan(|ctx| ctx.source::<(String, i64)>("pairs").sort_by(|(word, n)| (-n, word)).sink("out"));
+    let Operator::Sort(sort) = &node(&plan, "sort").operator else { panic!("a sort") };
+    assert_eq!(sort.order, [Ordering { column: 1, descending: true }, Ordering { column: 0, descending: false }]);
+}
+
+#[test]
 fn computed_sort_keys_are_hidden_columns() {
     let plan = plan(|ctx| {
         ctx.text("lines")
@@ -175,6 +182,57 @@ fn empty_keys_are_kept_only_with_an_inverse() {
             .sink("out");
     });
     assert!(sentence.starts_with("keep_empty_keys() goes right after"), "{sentence}");
+}
+
+#[test]
+fn values_with_floats_are_merged_anew_whatever_their_inverse() {
+    let floats = plan(|ctx| {
+        ctx.source::<(i64, (i64, Option<f64>))>("pairs")
+            .reduce_by_key_and_window_with_inverse(|a, _| a, |a, _| a, SECOND, SECOND)
+            .sink("out");
+    });
+    assert!(!reduce_window(&floats).invertible);
+    let whole = plan(|ctx| {
+        ctx.source::<(f64, i64)>("pairs")
+            .reduce_by_key_and_window_with_inverse(|a, b| a + b, |a, b| a - b, SECOND, SECOND)
+            .sink("out");
+    });
+    assert!(reduce_window(&whole).invertible, "a key may be a float");
+}
+
+#[test]
+fn empty_keys_of_values_with_floats_are_refused_with_the_reason() {
+    for sentence in [
+        refused(|ctx| {
+            ctx.source::<(i64, f64)>("pairs")
+                .reduce_by_key_and_window_with_inverse(|a, b| a + b, |a, b| a - b, SECOND, SECOND)
+                .keep_empty_keys()
+                .sink("out");
+        }),
+        refused(|ctx| {
+            ctx.source::<(i64, f64)>("pairs").sum_by_key_and_window(SECOND, SECOND).keep_empty_keys().sink("out")
+        }),
+    ] {
+        assert!(sentence.contains("merged anew at every slide"), "{sentence}");
+    }
+}
+
+#[test]
+fn settings_of_an_operator_that_is_in_use_are_refused() {
+    let empty_keys = refused(|ctx| {
+        let counts = ctx.text("words").count_by_value_and_window(SECOND, SECOND);
+        counts.sink("plain");
+        counts.keep_empty_keys().sink("kept");
+    });
+    assert!(empty_keys.starts_with("keep_empty_keys() changes the operator before it"), "{empty_keys}");
+    let every_batch = refused(|ctx| {
+        let states = ctx.text("words").count_by_value().update_state_by_key(|_, state: Option<i64>| state);
+        states.sink("plain");
+        states.every_batch().sink("all");
+    });
+    assert!(every_batch.starts_with("every_batch() changes the operator before it"), "{every_batch}");
+    let narrow = refused(|ctx| ctx.source::<(i64, i64)>("pairs").filter(|_| true).every_batch().sink("out"));
+    assert_eq!(narrow, "every_batch() goes right after update_state_by_key");
 }
 
 #[test]

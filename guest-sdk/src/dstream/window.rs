@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::keyed::{Merging, Over};
 use super::{DStream, HostNode};
-use crate::bindings::millpond::plugin::dataflow::{Operator, Window};
-use crate::bindings::millpond::plugin::types::{Batch, Failure};
+use crate::bindings::millpond::plugin::dataflow::{ColumnMerge, Merge, Operator, Window};
+use crate::bindings::millpond::plugin::types::{Batch, DataType, Failure};
 use crate::chain::Input;
 use crate::combine::Extreme;
 use crate::failure::bad_input;
@@ -160,6 +160,8 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: the same rows as without the inverse: a key without rows in the window does not come out, unless
     /// [`keep_empty_keys`](Self::keep_empty_keys) follows.
     /// **Order**: `inverse(merge(a, b), b)` must be `a`.
+    /// **Cost**: what came and what left, at every slide. Values with an f64 in them are merged anew at every slide, as
+    /// without the inverse: taking off what was added leaves rounding errors behind, and the inverse never gives another answer.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(f, invFunc)`.
     ///
     /// ```
@@ -180,7 +182,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         length: Duration,
         slide: Duration,
     ) -> DStream<(K, V)> {
-        let over = self.over("reduce_by_key_and_window", length, slide, true);
+        let over = self.over("reduce_by_key_and_window", length, slide, !has_floats::<V>());
         let mut merging = Merging::custom::<V>(merge);
         if let Code::Merge { subtract, .. } = &mut merging.code {
             *subtract = Some(subtract_code::<V>(inverse));
@@ -227,7 +229,10 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// as in Spark.
     ///
     /// **State and effects**: such keys are kept for ever.
-    /// **Errors**: the plan fails if the operator before has no inverse.
+    /// It changes the operator itself, so it comes before anything that uses the stream.
+    ///
+    /// **Errors**: the plan fails if the operator before has no inverse, if its values have an f64 in them (they are merged anew at
+    /// every slide, so nothing is left of a key), or if another operator uses it already.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -237,16 +242,17 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// # });
     /// ```
     pub fn keep_empty_keys(&self) -> DStream<(K, V)> {
-        let changed = self.change_latest(|node| match &mut node.operator {
+        let misplaced = "keep_empty_keys() goes right after a windowed operator with an inverse, such as reduce_by_key_and_window_with_inverse";
+        self.change_latest("keep_empty_keys()", misplaced, |node| match &mut node.operator {
             Operator::ReduceWindow(reduce) if reduce.invertible => {
                 reduce.keep_empty_keys = true;
-                true
+                Ok(())
             }
-            _ => false,
+            Operator::ReduceWindow(reduce) if has_floats::<V>() && subtracts(&reduce.merge, &node.code) => Err(
+                "keep_empty_keys(): values with an f64 in them are merged anew at every slide, because taking off what was added leaves rounding errors behind: nothing is left of a key without rows; use whole numbers (cents, micros)".to_owned()
+            ),
+            _ => Err(misplaced.to_owned()),
         });
-        if !changed {
-            self.refuse("keep_empty_keys() goes right after a windowed operator with an inverse, such as reduce_by_key_and_window_with_inverse");
-        }
         self.clone()
     }
 
@@ -314,6 +320,19 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     {
         let over = self.over("max_by_key_and_window", length, slide, false);
         self.merged::<K, V, _, _>(over, Merging::extreme(Extreme::Max), self.names.clone(), |pair| pair)
+    }
+}
+
+/// Whether sums of such values depend on what was added and taken off again.
+fn has_floats<V: Row>() -> bool {
+    row::fields::<V>("").iter().any(|field| field.data_type == DataType::Float64)
+}
+
+/// Whether rows of such values could be taken off, if the values were whole numbers.
+fn subtracts(merge: &Merge, code: &Code) -> bool {
+    match merge {
+        Merge::Columns(columns) => columns.iter().all(|column| *column == ColumnMerge::Sum),
+        Merge::Custom => matches!(code, Code::Merge { subtract: Some(_), .. }),
     }
 }
 

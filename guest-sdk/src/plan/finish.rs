@@ -1,6 +1,6 @@
 //! Turns a draft into the plan and the code that goes with its nodes.
 
-use super::{Code, Draft, DraftNode, NodeName};
+use super::{Code, Draft, DraftNode, NAME_BYTES_MAX, NodeName};
 use crate::bindings::millpond::plugin::dataflow::{Node, Operator, Plan};
 
 /// A plan and, node by node, its code.
@@ -77,12 +77,12 @@ impl Draft {
         let mut names: Vec<String> = Vec::with_capacity(kept.len());
         for (number, index) in kept.iter().enumerate() {
             let name = match &self.nodes[*index].name {
-                NodeName::Numbered(kind) => {
-                    let mut name = format!("{kind}-{number}");
-                    while chosen.contains(&name) {
-                        name.push('\'');
+                NodeName::Numbered(kind) => unused(format!("{kind}-{number}"), &[&chosen, &names]),
+                this @ NodeName::Chain { name, .. } => {
+                    match kept[..number].iter().filter(|earlier| self.nodes[**earlier].name == *this).count() {
+                        0 => name.clone(),
+                        earlier => unused(with_number(name, earlier + 1), &[&chosen, &names]),
                     }
-                    name
                 }
                 NodeName::Given(name) | NodeName::Fixed(name) => name.clone(),
                 NodeName::Stateful(kind) => (*kind).to_owned(),
@@ -100,11 +100,29 @@ impl Draft {
 impl NodeName {
     fn chosen(&self) -> Option<String> {
         match self {
-            Self::Given(name) | Self::Fixed(name) => Some(name.clone()),
+            Self::Given(name) | Self::Chain { name, .. } | Self::Fixed(name) => Some(name.clone()),
             Self::Stateful(kind) => Some((*kind).to_owned()),
             Self::Numbered(_) => None,
         }
     }
+}
+
+/// A name that is not taken, by marks behind it.
+fn unused(mut name: String, taken: &[&[String]]) -> String {
+    while taken.iter().any(|names| names.contains(&name)) {
+        name.push('\'');
+    }
+    name
+}
+
+/// `name-2`, within what a name may have.
+fn with_number(name: &str, number: usize) -> String {
+    let number = format!("-{number}");
+    let mut end = name.len().min(NAME_BYTES_MAX - number.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{number}", &name[..end])
 }
 
 fn duplicate(name: &NodeName, text: &str) -> String {

@@ -47,11 +47,20 @@ pub(crate) enum Code {
     Update(Arc<UpdateFn>),
 }
 
+/// The contract's limit on a node's name.
+pub(crate) const NAME_BYTES_MAX: usize = 128;
+
 /// Where a node's name comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodeName {
     /// The author.
     Given(String),
+    /// The author, for narrow operators: each consumer's stage has it, with a number from the second on.
+    Chain {
+        name: String,
+        /// Which call of `named` it was: stages of different calls must not share a name.
+        naming: usize,
+    },
     /// Its operator, because state is kept under it; two of a kind must be named by the author.
     Stateful(&'static str),
     /// A source or sink.
@@ -77,6 +86,7 @@ pub(crate) struct DraftNode {
 pub(crate) struct Draft {
     pub(crate) nodes: Vec<DraftNode>,
     pub(crate) errors: Vec<String>,
+    namings: usize,
 }
 
 /// The plan that a context and all its streams write to.
@@ -86,6 +96,12 @@ impl Draft {
     pub(crate) fn add(&mut self, node: DraftNode) -> usize {
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// A number for a call of `named`.
+    pub(crate) fn next_naming(&mut self) -> usize {
+        self.namings += 1;
+        self.namings
     }
 
     /// Notes a mistake, once.

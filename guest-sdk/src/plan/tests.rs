@@ -83,6 +83,49 @@ fn naming_a_chain_names_its_stage() {
 }
 
 #[test]
+fn a_named_chain_with_two_consumers_is_two_stages_with_two_names() {
+    let plan = plan(|ctx| {
+        let clean = ctx.text("lines").filter(|_| true).named("clean");
+        clean.sink("a");
+        clean.count().sink("b");
+        clean.map::<String>(|line| line).sink("c");
+    });
+    assert_eq!(names(&plan), ["source lines", "clean", "sink a", "clean-2", "reduce-4", "sink b", "clean-3", "sink c"]);
+    let other = refused(|ctx| {
+        ctx.text("left").filter(|_| true).named("clean").sink("a");
+        ctx.text("right").filter(|_| true).named("clean").sink("b");
+    });
+    assert_eq!(other, "two nodes are called `clean`: give one of them another name with .named(\"...\")");
+}
+
+#[test]
+fn a_second_stage_of_the_longest_name_still_has_a_valid_one() {
+    let plan = plan(|ctx| {
+        let clean = ctx.text("lines").filter(|_| true).named(&"é".repeat(64));
+        clean.sink("a");
+        clean.sink("b");
+    });
+    assert_eq!(plan.nodes[3].name, format!("{}-2", "é".repeat(63)));
+}
+
+#[test]
+fn a_second_name_for_a_node_is_refused() {
+    let twice = refused(|ctx| {
+        let counts = ctx.text("lines").count();
+        counts.named("first").sink("a");
+        counts.named("second").sink("b");
+    });
+    assert!(twice.starts_with("named(\"second\"): what it names is one node, which is called `first`"), "{twice}");
+    let fused =
+        refused(|ctx| ctx.text("lines").filter(|_| true).named("a").map::<String>(|line| line).named("b").sink("out"));
+    assert!(fused.contains("called `a` already"), "{fused}");
+    let cached = refused(|ctx| ctx.text("lines").filter(|_| true).named("a").cache().named("b").sink("out"));
+    assert!(cached.contains("called `a` already"), "{cached}");
+    let same = plan(|ctx| ctx.text("lines").count().named("n").named("n").sink("out"));
+    assert_eq!(names(&same), ["source lines", "stage-1", "n", "sink out"]);
+}
+
+#[test]
 fn naming_after_a_filter_variant_names_the_window() {
     let plan = plan(|ctx| {
         ctx.source::<(String, i64)>("pairs")

@@ -146,7 +146,14 @@ pub trait Value: Ordered {
     label = "not comparable",
     note = "min and max work on i64, f64, String and Timestamp; for anything else use reduce_by_key with a closure"
 )]
-pub trait Comparable: Ordered {}
+pub trait Comparable: Ordered {
+    /// The order of min and max: as [`Ordered::order`], but `-0.0` comes before `0.0`, so that no answer depends on which came
+    /// first. The host's min and max have the same.
+    #[inline]
+    fn extreme_order(left: Self::Ref<'_>, right: Self::Ref<'_>) -> Ordering {
+        Self::order(left, right)
+    }
+}
 
 /// Values with an order: what min, max and sorting use. Text and bytes by their bytes, NaN last, null first.
 pub trait Ordered: Row {
@@ -170,8 +177,8 @@ pub trait Sum: Row {
     /// Adds; `false` if an i64 overflowed, and then `self` means nothing.
     fn add(&mut self, value: Self::Ref<'_>) -> bool;
 
-    /// Adds to row `row` of the columns; as `add`.
-    fn add_at(columns: &mut Self::Columns, row: usize, value: Self::Ref<'_>) -> bool;
+    /// Puts a value into row `row` of the columns, in the place of the one there.
+    fn set_at(columns: &mut Self::Columns, row: usize, value: Self::Ref<'_>);
 }
 
 /// A number with a mean.

@@ -242,7 +242,12 @@ macro_rules! ordered {
 ordered!(i64, bool, Timestamp);
 
 impl Comparable for i64 {}
-impl Comparable for f64 {}
+impl Comparable for f64 {
+    #[inline]
+    fn extreme_order(left: f64, right: f64) -> Ordering {
+        left.is_nan().cmp(&right.is_nan()).then_with(|| left.total_cmp(&right))
+    }
+}
 impl Comparable for Timestamp {}
 
 impl Ordered for f64 {
@@ -264,8 +269,8 @@ impl Sum for i64 {
     }
 
     #[inline]
-    fn add_at(columns: &mut Self::Columns, row: usize, value: i64) -> bool {
-        columns.values[row].add(value)
+    fn set_at(columns: &mut Self::Columns, row: usize, value: i64) {
+        columns.values[row] = value;
     }
 }
 
@@ -280,8 +285,8 @@ impl Sum for f64 {
     }
 
     #[inline]
-    fn add_at(columns: &mut Self::Columns, row: usize, value: f64) -> bool {
-        columns.values[row].add(value)
+    fn set_at(columns: &mut Self::Columns, row: usize, value: f64) {
+        columns.values[row] = value;
     }
 }
 

@@ -122,6 +122,7 @@ macro_rules! tuple {
                 },)+)
             }
 
+            #[inline]
             fn from_ref(row: Self::Ref<'_>) -> Self {
                 ($($part::from_ref(row.$index),)+)
             }
@@ -157,10 +158,8 @@ macro_rules! tuple {
             }
 
             #[inline]
-            fn add_at(columns: &mut Self::Columns, row: usize, value: Self::Ref<'_>) -> bool {
-                let mut fits = true;
-                $(fits &= $part::add_at(&mut columns.$index, row, value.$index);)+
-                fits
+            fn set_at(columns: &mut Self::Columns, row: usize, value: Self::Ref<'_>) {
+                $($part::set_at(&mut columns.$index, row, value.$index);)+
             }
         }
     };

@@ -35,11 +35,6 @@ pub(super) fn wrong_call(node: &Node, call: &str) -> Failure {
     unknown_node(format!("node `{}` has nothing to do for a {call} call", node.name))
 }
 
-/// Puts the node's name before a failure's message.
-pub(super) fn at_node<T>(node: &Node, result: Result<T, Failure>) -> Result<T, Failure> {
-    result.map_err(|failure| Failure { message: format!("node `{}`: {}", node.name, failure.message), ..failure })
-}
-
 /// The value columns of a node.
 pub(super) fn value_fields(fields: &[Field], key_columns: u32) -> &[Field] {
     fields.get(key_columns as usize..).unwrap_or(&[])

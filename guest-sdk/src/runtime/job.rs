@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::call::{Planned, at_node, check_groups, run, value_fields, wrong_call};
+use super::call::{Planned, check_groups, run, value_fields, wrong_call};
 use crate::StreamingContext;
+use crate::batch_time::InBatch;
 use crate::bindings::exports::millpond::plugin::job_guest::{UpdateInput, UpdateOutput};
 use crate::bindings::millpond::plugin::dataflow::Plan;
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Param, StageOutput, TaskInfo};
@@ -49,47 +50,49 @@ impl Job {
     /// Runs a stage over one partition.
     ///
     /// # Errors
-    /// `unknown-node` if the node is no stage, `bad-input` if the batch is not of its input's schema, `user` if a sum
-    /// overflows or the output is too large.
-    pub fn run_stage(&self, node: u32, _task: &TaskInfo, input: Batch) -> Result<StageOutput, Failure> {
+    /// `unknown-node` if the node is no stage, `bad-input` if the batch is not of its input's schema, `user` if the output is too
+    /// large. The message does not name the node: the caller knows it.
+    pub fn run_stage(&self, node: u32, task: &TaskInfo, input: Batch) -> Result<StageOutput, Failure> {
+        let _in_batch = InBatch::enter(task);
         let planned = self.planned()?;
         let (node, code) = planned.node(node)?;
         let Code::Stage(stage) = code else { return Err(wrong_call(node, "run-stage")) };
-        at_node(node, run(&**stage, input, planned.input_fields(node)))
+        run(&**stage, input, planned.input_fields(node))
     }
 
     /// Merges groups of values: group `g` is rows `groups[g]..groups[g + 1]`.
     ///
     /// # Errors
     /// `unknown-node` if the node merges nothing by itself, `bad-input` if values or groups are malformed.
-    pub fn merge(&self, node: u32, _task: &TaskInfo, groups: &[u32], values: Batch) -> Result<Batch, Failure> {
+    pub fn merge(&self, node: u32, task: &TaskInfo, groups: &[u32], values: Batch) -> Result<Batch, Failure> {
+        let _in_batch = InBatch::enter(task);
         let planned = self.planned()?;
         let (node, code) = planned.node(node)?;
         let Code::Merge { merge, .. } = code else { return Err(wrong_call(node, "merge")) };
         let fields = value_fields(&node.schema, node.key_columns);
-        at_node(
-            node,
-            check_groups(groups, values.rows, false).and_then(|()| merge(groups, Input { batch: values, fields })),
-        )
+        check_groups(groups, values.rows, false)?;
+        merge(groups, Input { batch: values, fields })
     }
 
     /// Takes rows off totals, row by row.
     ///
     /// # Errors
     /// `unknown-node` if the node has no inverse, `bad-input` if the batches are malformed.
-    pub fn subtract(&self, node: u32, _task: &TaskInfo, totals: Batch, leaving: Batch) -> Result<Batch, Failure> {
+    pub fn subtract(&self, node: u32, task: &TaskInfo, totals: Batch, leaving: Batch) -> Result<Batch, Failure> {
+        let _in_batch = InBatch::enter(task);
         let planned = self.planned()?;
         let (node, code) = planned.node(node)?;
         let Code::Merge { subtract: Some(subtract), .. } = code else { return Err(wrong_call(node, "subtract")) };
         let fields = value_fields(&node.schema, node.key_columns);
-        at_node(node, subtract(Input { batch: totals, fields }, Input { batch: leaving, fields }))
+        subtract(Input { batch: totals, fields }, Input { batch: leaving, fields })
     }
 
     /// New states for keys.
     ///
     /// # Errors
     /// `unknown-node` if the node keeps no state, `bad-input` if the input is malformed, `user` if a sum overflows.
-    pub fn update(&self, node: u32, _task: &TaskInfo, input: UpdateInput) -> Result<UpdateOutput, Failure> {
+    pub fn update(&self, node: u32, task: &TaskInfo, input: UpdateInput) -> Result<UpdateOutput, Failure> {
+        let _in_batch = InBatch::enter(task);
         let planned = self.planned()?;
         let (node, code) = planned.node(node)?;
         let Code::Update(update) = code else { return Err(wrong_call(node, "update")) };
@@ -97,7 +100,8 @@ impl Job {
             values: value_fields(planned.input_fields(node), node.key_columns),
             states: value_fields(&node.schema, node.key_columns),
         };
-        at_node(node, check_update(&input).and_then(|()| update(input, &fields)))
+        check_update(&input)?;
+        update(input, &fields)
     }
 
     fn planned(&self) -> Result<Arc<Planned>, Failure> {

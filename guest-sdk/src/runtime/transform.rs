@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::call::run;
+use crate::batch_time::InBatch;
 use crate::bindings::millpond::plugin::dataflow::Operator;
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, Param, StageOutput, TaskInfo};
 use crate::bindings::transform::exports::millpond::plugin::transform_guest::Signature;
@@ -71,6 +72,12 @@ impl Transform {
         Self { define, described: RwLock::new(None) }
     }
 
+    /// The same transform, not yet described: what another instance of the component would be.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.define)
+    }
+
     /// Runs the transform's function: its columns for these settings.
     ///
     /// # Errors
@@ -95,7 +102,8 @@ impl Transform {
     ///
     /// # Errors
     /// `bad-input` if the batch is not of the input's schema.
-    pub fn run(&self, _task: &TaskInfo, input: Batch) -> Result<StageOutput, Failure> {
+    pub fn run(&self, task: &TaskInfo, input: Batch) -> Result<StageOutput, Failure> {
+        let _in_batch = InBatch::enter(task);
         let described = self.described.read().unwrap_or_else(PoisonError::into_inner).clone();
         let described = described.ok_or_else(|| internal("run came before describe, or describe failed"))?;
         run(&*described.stage, input, &described.input)

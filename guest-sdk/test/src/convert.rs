@@ -89,13 +89,18 @@ pub(crate) fn plan(plan: wire::Plan) -> Plan {
     Plan { nodes: plan.nodes.into_iter().map(node).collect() }
 }
 
-fn node(node: wire::Node) -> Node {
+/// Columns as the host has them.
+pub(crate) fn schema(fields: Vec<wire::Field>) -> SchemaRef {
     let field = |field: wire::Field| Field::new(field.name, data_type(field.data_type), field.nullable);
+    Arc::new(Schema::new(fields.into_iter().map(field).collect::<Vec<_>>()))
+}
+
+fn node(node: wire::Node) -> Node {
     Node {
         name: node.name,
         operator: operator(node.operator),
         inputs: node.inputs.into_iter().map(NodeId).collect(),
-        schema: Arc::new(Schema::new(node.schema.into_iter().map(field).collect::<Vec<_>>())),
+        schema: schema(node.schema),
         key_columns: node.key_columns as usize,
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
-use millpond::Job;
 use millpond::runtime::{self, Failure, Param};
+use millpond::{Job, Transform};
 use millpond_core::function::FunctionUsage;
 use millpond_core::{
-    BoxError, Classify, Code, Domain, NodeId, Plan, Rejection, StageOutput, TaskInfo, UpdateInput, UpdateOutput,
-    UserFunction,
+    BoxError, Classify, Code, Domain, NodeId, Plan, Rejection, StageOutput, TaskInfo, TransformFunction, UpdateInput,
+    UpdateOutput, UserFunction,
 };
 
 use crate::convert;
@@ -33,11 +33,58 @@ impl NativeFunction {
         &self.plan
     }
 
+    /// A failure, with the node that it came from.
+    fn failed(&self, node: NodeId, failure: Failure) -> BoxError {
+        let name = &self.plan.nodes[node.index()].name;
+        JobFailure(format!("node `{name}`: {}", failure.message)).into()
+    }
+
     /// The value columns of a node.
     fn values(&self, node: NodeId) -> SchemaRef {
         let node = &self.plan.nodes[node.index()];
         Arc::new(Schema::new(node.schema.fields()[node.key_columns..].to_vec()))
     }
+}
+
+/// A native transform as the engine's.
+pub(crate) struct NativeTransform {
+    transform: Transform,
+    input: SchemaRef,
+    output: SchemaRef,
+}
+
+impl NativeTransform {
+    pub(crate) fn try_new(transform: &Transform, params: &[Param]) -> Result<Self, String> {
+        let transform = transform.again();
+        let signature = transform.describe(params)?;
+        let (input, output) = (convert::schema(signature.input), convert::schema(signature.output));
+        Ok(Self { transform, input, output })
+    }
+}
+
+impl TransformFunction for NativeTransform {
+    fn input_schema(&self) -> SchemaRef {
+        Arc::clone(&self.input)
+    }
+
+    fn output_schema(&self) -> SchemaRef {
+        Arc::clone(&self.output)
+    }
+
+    fn run(&self, info: &TaskInfo, input: &RecordBatch) -> Result<StageOutput, BoxError> {
+        let output = self.transform.run(&task(info), convert::to_wire(input));
+        stage_output(&self.output, output.map_err(|failure| JobFailure(failure.message))?)
+    }
+
+    fn usage(&self) -> FunctionUsage {
+        FunctionUsage::default()
+    }
+}
+
+fn stage_output(schema: &SchemaRef, output: runtime::StageOutput) -> Result<StageOutput, BoxError> {
+    let rejection = |rejection: runtime::Rejection| Rejection { row: rejection.row, reason: rejection.reason };
+    let rejected = output.rejected.into_iter().map(rejection).collect();
+    Ok(StageOutput { batch: back(schema, output.batch)?, rejected })
 }
 
 /// A failure of the job's code.
@@ -62,10 +109,6 @@ impl Classify for JobFailure {
     }
 }
 
-fn failed(failure: Failure) -> BoxError {
-    JobFailure(failure.message).into()
-}
-
 fn back(schema: &SchemaRef, batch: runtime::Batch) -> Result<RecordBatch, BoxError> {
     convert::from_wire(schema, batch).map_err(|reason| JobFailure(reason).into())
 }
@@ -81,12 +124,11 @@ fn task(task: &TaskInfo) -> runtime::TaskInfo {
 
 impl UserFunction for NativeFunction {
     fn run_stage(&self, node: NodeId, info: &TaskInfo, input: &RecordBatch) -> Result<StageOutput, BoxError> {
-        let output = self.job.run_stage(node.0, &task(info), convert::to_wire(input)).map_err(failed)?;
-        let rejection = |rejection: runtime::Rejection| Rejection { row: rejection.row, reason: rejection.reason };
-        Ok(StageOutput {
-            batch: back(&self.plan.nodes[node.index()].schema, output.batch)?,
-            rejected: output.rejected.into_iter().map(rejection).collect(),
-        })
+        let output = self
+            .job
+            .run_stage(node.0, &task(info), convert::to_wire(input))
+            .map_err(|failure| self.failed(node, failure))?;
+        stage_output(&self.plan.nodes[node.index()].schema, output)
     }
 
     fn merge(
@@ -96,7 +138,10 @@ impl UserFunction for NativeFunction {
         groups: &[u32],
         values: &RecordBatch,
     ) -> Result<RecordBatch, BoxError> {
-        let merged = self.job.merge(node.0, &task(info), groups, convert::to_wire(values)).map_err(failed)?;
+        let merged = self
+            .job
+            .merge(node.0, &task(info), groups, convert::to_wire(values))
+            .map_err(|failure| self.failed(node, failure))?;
         back(&self.values(node), merged)
     }
 
@@ -108,7 +153,10 @@ impl UserFunction for NativeFunction {
         leaving: &RecordBatch,
     ) -> Result<RecordBatch, BoxError> {
         let (totals, leaving) = (convert::to_wire(totals), convert::to_wire(leaving));
-        back(&self.values(node), self.job.subtract(node.0, &task(info), totals, leaving).map_err(failed)?)
+        back(
+            &self.values(node),
+            self.job.subtract(node.0, &task(info), totals, leaving).map_err(|failure| self.failed(node, failure))?,
+        )
     }
 
     fn update(&self, node: NodeId, info: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
@@ -119,7 +167,7 @@ impl UserFunction for NativeFunction {
             states: convert::to_wire(&input.states),
             present: convert::bitmap(input.present.values()),
         };
-        let output = self.job.update(node.0, &task(info), wire).map_err(failed)?;
+        let output = self.job.update(node.0, &task(info), wire).map_err(|failure| self.failed(node, failure))?;
         let groups = input.present.len();
         let keep = BooleanBuffer::new(output.keep.into(), 0, groups);
         Ok(UpdateOutput { states: back(&self.values(node), output.states)?, keep: BooleanArray::new(keep, None) })

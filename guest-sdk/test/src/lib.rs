@@ -33,17 +33,17 @@ mod function;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use millpond::runtime::Param;
-use millpond::{Job, Row};
-use millpond_core::{BatchReport, BatchTime, OutputMode, Plan, Report};
-use millpond_engine::{
-    ComputePool, JobOptions, JobParts, JobRunner, OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger,
-};
+use millpond::{Job, Row, Transform};
+use millpond_core::{BatchReport, BatchTime, Clock, OutputMode, Plan, Report, TransformFunction};
+pub use millpond_engine::OnBadRecord;
+use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_testkit::{CollectListener, CollectSink, ManualClock, MemoryStore, ScriptReceiver};
 
-use function::NativeFunction;
+use function::{NativeFunction, NativeTransform};
 
 /// The moment at which every test job starts, milliseconds since the Unix epoch: 2023-11-14T22:13:20Z.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -55,13 +55,25 @@ pub struct JobTest {
     batch_interval_ms: u64,
     parallelism: usize,
     modes: BTreeMap<String, OutputMode>,
+    transforms: BTreeMap<String, Transform>,
+    commit_every: u64,
+    on_bad_record: OnBadRecord,
 }
 
 impl JobTest {
     /// A test of this job: one-second batches, two partitions, sinks in mode `complete`, no params.
     #[must_use]
     pub fn new(job: Job) -> Self {
-        Self { job, params: Vec::new(), batch_interval_ms: 1000, parallelism: 2, modes: BTreeMap::new() }
+        Self {
+            job,
+            params: Vec::new(),
+            batch_interval_ms: 1000,
+            parallelism: 2,
+            modes: BTreeMap::new(),
+            transforms: BTreeMap::new(),
+            commit_every: 1,
+            on_bad_record: OnBadRecord::Skip,
+        }
     }
 
     /// Sets an entry of `[params]`.
@@ -89,6 +101,27 @@ impl JobTest {
     #[must_use]
     pub fn mode(mut self, sink: &str, mode: OutputMode) -> Self {
         self.modes.insert(sink.to_owned(), mode);
+        self
+    }
+
+    /// Gives the job a transform, for `transform_with(name)`.
+    #[must_use]
+    pub fn transform(mut self, name: &str, transform: Transform) -> Self {
+        self.transforms.insert(name.to_owned(), transform);
+        self
+    }
+
+    /// Commits after every so many batches instead of each. Output appears with its commit.
+    #[must_use]
+    pub fn commit_every(mut self, batches: u64) -> Self {
+        self.commit_every = batches;
+        self
+    }
+
+    /// Says what happens after a row that a closure refused; without it, the job goes on.
+    #[must_use]
+    pub fn on_bad_record(mut self, on_bad_record: OnBadRecord) -> Self {
+        self.on_bad_record = on_bad_record;
         self
     }
 
@@ -124,6 +157,7 @@ impl JobTest {
             listener: CollectListener::new(),
             graph,
             runner: None,
+            newest: BatchTime(START_MS),
             settings: self,
         };
         running.restart();
@@ -147,6 +181,8 @@ pub struct RunningJob {
     clock: ManualClock,
     listener: CollectListener,
     runner: Option<JobRunner>,
+    /// The time of the newest batch.
+    newest: BatchTime,
 }
 
 impl RunningJob {
@@ -181,9 +217,19 @@ impl RunningJob {
         for source in self.sources.values_mut() {
             source.receiver.push(std::mem::take(&mut source.partitions));
         }
-        self.clock.advance_ms(self.settings.batch_interval_ms.cast_signed());
         let runner = self.runner.as_mut().expect("it is there but while restart makes a new one");
-        runner.run_batch(runner.next_batch_time())
+        let late = u64::try_from(self.clock.now_ms() - runner.next_batch_time().0).unwrap_or(0);
+        // Batch times that passed while time was turned on are left out, as after a stop.
+        let passed = late.div_ceil(self.settings.batch_interval_ms) * self.settings.batch_interval_ms;
+        let batch_time = runner.next_batch_time().plus_ms(passed);
+        self.clock.advance_ms((batch_time.0 - self.clock.now_ms()).max(0));
+        self.newest = batch_time;
+        runner.run_batch(batch_time)
+    }
+
+    /// Turns the clock: the next batch comes so much later, as if the job had been stopped meanwhile.
+    pub fn advance(&mut self, time: Duration) {
+        self.clock.advance_ms(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
     }
 
     /// Stops the job as a crash would, and starts it again from its newest commit.
@@ -204,10 +250,16 @@ impl RunningJob {
             let mode = modes.get(name).copied().unwrap_or(OutputMode::Complete);
             (name.clone(), SinkBinding { sink: Box::new(sink.clone()), mode })
         };
+        let params = &self.settings.params;
+        let transform = |(name, transform): (&String, &Transform)| {
+            let transform = NativeTransform::try_new(transform, params);
+            let transform = transform.unwrap_or_else(|reason| panic!("the transform `{name}`: {reason}"));
+            (name.clone(), Arc::new(transform) as Arc<dyn TransformFunction>)
+        };
         let parts = JobParts {
             graph: self.graph.clone(),
             function: Arc::new(function),
-            transforms: BTreeMap::new(),
+            transforms: self.settings.transforms.iter().map(transform).collect(),
             sources: self.sources.iter().map(source).collect(),
             sinks: self.sinks.iter().map(sink).collect(),
             store: Box::new(self.store.clone()),
@@ -220,8 +272,8 @@ impl RunningJob {
             batch_interval_ms: self.settings.batch_interval_ms,
             trigger: Trigger::Continuous,
             parallelism: self.settings.parallelism,
-            commit_every: 1,
-            on_bad_record: OnBadRecord::Skip,
+            commit_every: self.settings.commit_every,
+            on_bad_record: self.settings.on_bad_record,
         };
         let runner = JobRunner::try_new(options, parts).unwrap_or_else(|error| panic!("the job cannot start: {error}"));
         self.runner = Some(runner);
@@ -237,14 +289,14 @@ impl RunningJob {
         self.restart();
     }
 
-    /// What the newest batch gave to a sink, all partitions together; empty if there was none.
+    /// What the newest batch gave to a sink, all partitions together; empty if it gave nothing.
     ///
     /// # Panics
     /// If the job has no such sink, or its rows are not of type `T`.
     #[must_use]
     #[track_caller]
     pub fn rows<T: Row>(&self, sink: &str) -> Vec<T> {
-        self.batches(sink).pop().map(|(_, rows)| rows).unwrap_or_default()
+        self.batches(sink).pop().filter(|(time, _)| *time == self.newest).map(|(_, rows)| rows).unwrap_or_default()
     }
 
     /// What every batch so far gave to a sink.

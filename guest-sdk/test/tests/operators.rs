@@ -38,7 +38,11 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 /// Runs a job and compares each batch, rows in any order. `None` = this batch gives nothing to the sink.
-fn check<T>(run: &Run, job: fn(&mut StreamingContext), model: impl Fn(&[Batch]) -> Option<Vec<T>>) -> Result<(), TestCaseError>
+fn check<T>(
+    run: &Run,
+    job: fn(&mut StreamingContext),
+    model: impl Fn(&[Batch]) -> Option<Vec<T>>,
+) -> Result<(), TestCaseError>
 where
     T: Row + Debug + PartialOrd + Clone,
 {
@@ -318,7 +322,7 @@ fn refused_rows_are_reported_with_their_place_and_reason() {
     assert_eq!((report.rejected, job.rows::<i64>("out")), (1, vec![7, 8]));
     let rejected = job.rejected();
     let Report::Rejected { place, reason, .. } = &rejected[0] else { panic!("{rejected:?}") };
-    assert!(place.ends_with("row 1") && reason.contains("invalid digit"), "{place}: {reason}");
+    assert!(place.starts_with("decoded row 1 (from 0)") && reason.contains("invalid digit"), "{place}: {reason}");
 }
 
 #[test]
@@ -346,6 +350,34 @@ fn rows_of_a_derived_type_pass_through() {
     job.feed("readings", rows.clone());
     job.batch();
     assert_eq!(job.rows::<Reading>("out"), rows[..2]);
+}
+
+#[test]
+fn a_transform_runs_as_a_step() {
+    fn shout(ctx: &mut millpond::TransformContext) {
+        ctx.input::<String>().map_owned(|line| line.to_uppercase()).output();
+    }
+    fn job(ctx: &mut StreamingContext) {
+        ctx.text("lines").transform_with::<String>("shout").sink("out");
+    }
+    let mut job = JobTest::new(Job::new(job)).transform("shout", millpond::Transform::new(shout)).start();
+    job.feed("lines", ["hello".to_owned()]);
+    job.batch();
+    assert_eq!(job.rows::<String>("out"), ["HELLO"]);
+}
+
+#[test]
+fn time_that_is_turned_on_empties_windows() {
+    fn job(ctx: &mut StreamingContext) {
+        ctx.text("lines").count_by_window(seconds(3), seconds(1)).sink("out");
+    }
+    let mut job = JobTest::new(Job::new(job)).start();
+    job.feed("lines", ["a".to_owned()]);
+    job.batch();
+    assert_eq!(job.rows::<i64>("out"), [1]);
+    job.advance(seconds(10));
+    job.batch();
+    assert_eq!(job.rows::<i64>("out"), [0]);
 }
 
 #[test]

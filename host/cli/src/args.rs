@@ -17,14 +17,17 @@ pub struct Cli {
     pub command: Command,
 }
 
+// Lines of at most 79 characters: clap wraps longer ones a second time on a terminal of 80 columns.
 const AFTER_HELP: &str = "\
-A job is a folder with a millpond.toml: a Rust crate with the job's code, or a component that is built already.
+A job is a folder with a millpond.toml: a Rust crate with the job's code, or a
+component that is built already.
 
-Results go to standard output, everything else to standard error. RUST_LOG says which log lines are shown
-(default: warn,millpond=info,plugin=info; lines of plugins have the target `plugin`).
+Results go to standard output, everything else to standard error. RUST_LOG
+says which log lines are shown (default: warn,millpond=info,plugin=info; lines
+of plugins have the target `plugin`).
 
-Exit codes: 0 done; 1 the job failed; 2 usage or configuration, found before the first batch; 130 stopped at once
-by a second Ctrl-C.
+Exit codes: 0 done; 1 the job failed; 2 usage or configuration, found before
+the first batch; 130 stopped at once by a second Ctrl-C.
 
 Examples:
   millpond run plugins/wordcount
@@ -65,8 +68,9 @@ pub enum Command {
 }
 
 const BUILD_HELP: &str = "\
-Builds the folder's crate with cargo (release, wasm32-unknown-unknown, SIMD on), makes a component of it and writes
-it to target/millpond/<package>.wasm in the crate's own workspace. Prints the path and the size.
+Builds the folder's crate with cargo (release, wasm32-unknown-unknown, SIMD
+on), makes a component of it and writes it to target/millpond/<package>.wasm
+in the crate's own workspace. Prints the path and the size.
 
 Examples:
   millpond build plugins/wordcount";
@@ -77,16 +81,19 @@ Examples:
   millpond check plugins/wordcount --set 'sources.lines.path=/data/*.txt'";
 
 const RUN_HELP: &str = "\
-Builds the plugin first when the folder is a Rust crate. A second run goes on where the first one stopped.
+Builds the plugin first when the folder is a Rust crate. A second run goes on
+where the first one stopped.
 
-Ctrl-C or SIGTERM: the batch in hand is finished and committed, then the job ends. A second one stops at once; what
-was committed stays, and the next run goes on from there.
+Ctrl-C or SIGTERM: the batch in hand is finished and committed, then the job
+ends. A second one stops at once; what was committed stays, and the next run
+goes on from there. (One within 300 ms of the first counts as the same.)
 
 Examples:
   millpond run plugins/wordcount
   millpond run plugins/wordcount --set job.trigger=continuous
-  millpond run plugins/wordcount --fresh --set 'sources.lines.path=/data/*.txt' \\
-      --set sinks.counts.type=file --set sinks.counts.path=out --set sinks.counts.format=jsonl";
+  millpond run plugins/wordcount --fresh \\
+      --set 'sources.lines.path=/data/*.txt' \\
+      --set sinks.counts.type=file --set sinks.counts.path=out";
 
 const PLAN_HELP: &str = "\
 The sources need not exist.
@@ -155,7 +162,8 @@ pub struct RunArgs {
 
     /// Forget the job's state first: everything is read again
     ///
-    /// Removes the content of the state folder, after making sure that it is this job's. Output that sinks have written stays.
+    /// Removes the state from the state folder, after making sure that it is this job's, and no other files. Output that sinks have
+    /// written stays.
     #[arg(long)]
     pub fresh: bool,
 }
@@ -197,4 +205,18 @@ pub struct ExplainArgs {
     /// The code, such as MP0103
     #[arg(value_name = "CODE")]
     pub code: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_texts_fit_a_terminal_of_80_columns() {
+        for help in [AFTER_HELP, BUILD_HELP, CHECK_HELP, RUN_HELP, PLAN_HELP, INSPECT_HELP, EXPLAIN_HELP] {
+            for line in help.lines() {
+                assert!(line.chars().count() < 80, "{line}");
+            }
+        }
+    }
 }

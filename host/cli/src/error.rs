@@ -3,12 +3,18 @@
 //! Each message says place and reason; the remedy is in [`Error::help`], which is printed on lines of its own. Errors of
 //! the other crates travel as `BoxError` and carry their remedy in their message.
 
+mod help;
+mod suggest;
+
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use millpond_core::{BoxError, Classify, Code, Domain};
 
 use crate::job_file::Place;
+
+pub use suggest::did_you_mean;
 
 /// A result that fails with any classified error.
 pub type Result<T, E = BoxError> = std::result::Result<T, E>;
@@ -20,6 +26,12 @@ pub enum Error {
     /// Neither a folder nor a file is there.
     #[error("{}: no such file or folder", path.display())]
     Missing {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// There is no folder to build.
+    #[error("{}: no such folder", path.display())]
+    NoFolder {
         /// What was named.
         path: PathBuf,
     },
@@ -85,6 +97,42 @@ pub enum Error {
         problem: String,
         /// What may stand there instead; empty = the problem says it.
         allowed: String,
+    },
+    /// A key that must be there is not.
+    #[error("{place}: {table}.{key}: is missing")]
+    MissingKey {
+        /// Where its table begins.
+        place: Place,
+        /// The table.
+        table: String,
+        /// The key.
+        key: String,
+        /// What may stand there; empty = not said.
+        allowed: String,
+    },
+    /// A component that cannot be used, and which one it is.
+    #[error("{about}")]
+    Component {
+        /// Where it is named, and its file.
+        about: String,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
+    },
+    /// A sink makes files that a source of the same job reads.
+    #[error("{place}: sinks.{sink}.path: the files that this sink makes in {} would be input of source `{source_name}` \
+             ({source_path}), and the job would feed itself for ever", folder.display())]
+    OutputIsInput {
+        /// Where the sink's path is written.
+        place: Place,
+        /// The sink's name.
+        sink: String,
+        /// Its folder.
+        folder: PathBuf,
+        /// The source's name.
+        source_name: String,
+        /// The source's path, as written.
+        source_path: String,
     },
     /// The plan names something that the file does not define.
     #[error("{}: the plan uses {kind} `{name}`, which the job file does not define{}", path.display(),
@@ -168,33 +216,6 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// `--fresh` on a folder that holds something else.
-    #[error("--fresh: {} is not the state folder of job `{job}`: {reason}; nothing was removed", dir.display())]
-    NotOurState {
-        /// The folder.
-        dir: PathBuf,
-        /// The job.
-        job: String,
-        /// What was found.
-        reason: String,
-    },
-    /// `--fresh` on a folder that another process uses.
-    #[error("--fresh: state folder {} is in use by {holder}; nothing was removed", dir.display())]
-    StateInUse {
-        /// The folder.
-        dir: PathBuf,
-        /// Who uses it.
-        holder: String,
-    },
-    /// `--fresh` cannot do its work.
-    #[error("--fresh: the state in {} cannot be removed", dir.display())]
-    CannotForget {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// `explain` of a code that does not exist.
     #[error("there is no error code `{code}`{}", suggestion_text(suggestion.as_deref()))]
     NoSuchCode {
@@ -217,6 +238,18 @@ pub enum Error {
     },
 }
 
+/// Another crate's error, as the cause of one of ours.
+#[derive(Debug)]
+pub struct Cause(pub BoxError);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.full_message())
+    }
+}
+
+impl std::error::Error for Cause {}
+
 fn suggestion_text(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
@@ -225,95 +258,18 @@ fn column_text(column: usize) -> String {
     if column == 0 { String::new() } else { format!(" (column {column})") }
 }
 
-impl Error {
-    /// What to do about it; one sentence a line. Empty when the message says it all.
-    #[must_use]
-    pub fn help(&self) -> Vec<String> {
-        match self {
-            Self::Missing { .. } => vec!["give a folder with a millpond.toml, or the path of such a file".to_owned()],
-            Self::NoJobFile { .. } => {
-                vec!["a job is a folder with a millpond.toml in it: write one, or give the right folder".to_owned()]
-            }
-            Self::NotAJob { remedy, .. } | Self::NotAPlugin { remedy, .. } | Self::BuildFailed { remedy, .. } => {
-                vec![remedy.clone()]
-            }
-            Self::UnknownKey { owner, known, .. } if known.is_empty() => vec![format!("{owner} no keys")],
-            Self::UnknownKey { owner, known, .. } => vec![format!("{owner} {}", known.join(", "))],
-            Self::WrongValue { place, allowed, .. } => wrong_value_help(place, allowed),
-            Self::NotDefined { kind, name, suggestion: None, .. } => {
-                vec![format!("add a table [{kind}s.{}]", toml_key(name))]
-            }
-            Self::NotDefined { kind, name, suggestion: Some(_), .. } => {
-                vec![format!("rename the table to [{kind}s.{}], or add one of that name", toml_key(name))]
-            }
-            Self::NotInPlan { kind, known, .. } if known.is_empty() => {
-                vec![format!("remove the table: the plan uses no {kind}")]
-            }
-            Self::NotInPlan { kind, known, .. } => {
-                vec![format!("remove the table, or give it a {kind}'s name of the plan: {}", known.join(", "))]
-            }
-            Self::ToolchainMissing { .. } => toolchain_help(),
-            Self::MalformedSet { .. } => {
-                vec!["write --set key.path=value, for example --set job.trigger=continuous".to_owned()]
-            }
-            Self::NotOurState { .. } => {
-                vec!["give the job's own state folder with --state, or remove the folder yourself".to_owned()]
-            }
-            Self::StateInUse { .. } => vec!["stop that process first, or use another folder with --state".to_owned()],
-            Self::Unreadable { path, .. } if path.is_dir() => {
-                vec![
-                    "this is a folder; `millpond build` makes a component of a plugin folder and prints its path"
-                        .to_owned(),
-                ]
-            }
-            Self::NoSuchCode { .. } => vec!["`millpond explain` lists all codes".to_owned()],
-            Self::TransformColumns { .. } => {
-                vec!["use another component, or change the job's plan: both must have the same columns".to_owned()]
-            }
-            Self::Unreadable { .. }
-            | Self::NotToml { .. }
-            | Self::CannotWrite { .. }
-            | Self::CannotForget { .. }
-            | Self::Output(_)
-            | Self::SetUp { .. } => Vec::new(),
-        }
-    }
-}
-
-fn wrong_value_help(place: &Place, allowed: &str) -> Vec<String> {
-    if allowed.is_empty() {
-        return Vec::new();
-    }
-    let mut help = vec![format!("allowed: {allowed}")];
-    if place.is_set() && allowed.starts_with("text") {
-        help.push(
-            "a value after --set is read as TOML where it can be; quote it to make it text: key='\"10\"'".to_owned(),
-        );
-    }
-    help
-}
-
-fn toolchain_help() -> Vec<String> {
-    vec![
-        "with rustup: rustup target add wasm32-unknown-unknown".to_owned(),
-        "on Debian without rustup: apt-get install rustc-web rust-web-src lld-22 cargo-web rust-web-llvm".to_owned(),
-        "in Millpond's repository, `./just setup` does what fits this machine".to_owned(),
-    ]
-}
-
-/// A name as it must be written in a table's head.
-fn toml_key(name: &str) -> String {
-    let is_bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if is_bare { name.to_owned() } else { format!("{name:?}") }
-}
-
 impl Classify for Error {
     fn code(&self) -> Code {
         Code(match self {
-            Self::Missing { .. } | Self::NoJobFile { .. } | Self::NotAJob { .. } | Self::Unreadable { .. } => "MP0101",
+            Self::Component { source, .. } => return source.0.code(),
+            Self::Missing { .. }
+            | Self::NoFolder { .. }
+            | Self::NoJobFile { .. }
+            | Self::NotAJob { .. }
+            | Self::Unreadable { .. } => "MP0101",
             Self::NotToml { .. } => "MP0102",
             Self::UnknownKey { .. } => "MP0103",
-            Self::WrongValue { .. } | Self::NoSuchCode { .. } => "MP0104",
+            Self::WrongValue { .. } | Self::MissingKey { .. } | Self::NoSuchCode { .. } => "MP0104",
             Self::NotDefined { .. } => "MP0105",
             Self::NotInPlan { .. } => "MP0106",
             Self::BuildFailed { .. } | Self::CannotWrite { .. } => "MP0107",
@@ -322,55 +278,17 @@ impl Classify for Error {
             Self::MalformedSet { .. } => "MP0110",
             Self::TransformColumns { .. } => "MP0208",
             Self::Output(_) => "MP0601",
-            Self::StateInUse { .. } => "MP0701",
-            Self::NotOurState { .. } => "MP0707",
-            Self::CannotForget { .. } => "MP0708",
+            Self::OutputIsInput { .. } => "MP0603",
             Self::SetUp { .. } => "MP0901",
         })
     }
 
     fn domain(&self) -> Domain {
         match self {
-            Self::Unreadable { .. } | Self::CannotWrite { .. } | Self::CannotForget { .. } | Self::Output(_) => {
-                Domain::External
-            }
+            Self::Component { source, .. } => source.0.domain(),
+            Self::Unreadable { .. } | Self::CannotWrite { .. } | Self::Output(_) => Domain::External,
             Self::SetUp { .. } => Domain::Internal,
             _ => Domain::User,
         }
-    }
-}
-
-/// The candidate that was probably meant.
-#[must_use]
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // 0.7 is what clap uses for the same purpose.
-    let scored = candidates.into_iter().map(|name| (strsim::jaro(word, name), name)).filter(|(score, _)| *score > 0.7);
-    scored.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, name)| name.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_typo_finds_its_word() {
-        let keys = ["path", "format", "max-files-per-batch", "on-bad-record"];
-        assert_eq!(did_you_mean("pth", keys).as_deref(), Some("path"));
-        assert_eq!(did_you_mean("max-file-per-batch", keys).as_deref(), Some("max-files-per-batch"));
-        assert_eq!(did_you_mean("colour", keys), None);
-    }
-
-    #[test]
-    fn toolchain_error_names_both_remedies() {
-        let help = Error::ToolchainMissing { reason: String::new() }.help().join("\n");
-        for part in ["rustup target add", "rustc-web rust-web-src lld-22", "./just setup"] {
-            assert!(help.contains(part), "{part} is missing in {help}");
-        }
-    }
-
-    #[test]
-    fn unusual_names_are_quoted_in_help() {
-        assert_eq!(toml_key("lines"), "lines");
-        assert_eq!(toml_key("my lines"), "\"my lines\"");
     }
 }

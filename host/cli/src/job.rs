@@ -15,8 +15,9 @@ use millpond_wasm::{EngineOptions, JobComponent, LoadOptions, WasmEngine};
 use tokio::runtime::Handle;
 
 use crate::args::JobArgs;
-use crate::error::{Error, Result, did_you_mean};
-use crate::job_file::{self, Defined, JobFile, Place};
+use crate::error::{Cause, Error, Result, did_you_mean};
+use crate::job_file::{self, Defined, Files, JobFile, Place};
+use crate::paths;
 use crate::plugin::PluginFolder;
 use crate::screen::Screen;
 
@@ -39,10 +40,10 @@ impl LoadedJob {
     pub fn load(args: &JobArgs) -> Result<Self> {
         let path = job_file::resolve(&args.job)?;
         let file = JobFile::load(&path, &args.set)?;
-        let bytes = component_bytes(&file, args.no_build)?;
+        let (bytes, about) = component_bytes(&file, args.no_build)?;
         let engine = wasm_engine()?;
         let options = LoadOptions { job: file.job.name.clone(), params: file.params.clone(), limits: file.limits };
-        let component = engine.load_job(&options, &bytes)?;
+        let component = engine.load_job(&options, &bytes).map_err(|error| about_component(about, error.into()))?;
         let graph = StreamGraph::try_new(component.plan().clone(), file.job.batch_interval_ms)?;
         Ok(Self { file, engine, component, graph })
     }
@@ -89,6 +90,17 @@ impl LoadedJob {
         Ok(())
     }
 
+    /// Checks that no sink makes files which a source would read: such a job feeds itself for ever.
+    ///
+    /// **Errors**: MP0603.
+    pub fn check_loops(&self) -> Result<(), Error> {
+        let named = |(name, files): (&String, &Option<Files>)| files.clone().map(|files| (name.clone(), files));
+        let sources = self.file.sources.iter().map(|(name, defined)| (name, &defined.files)).filter_map(named);
+        let sources: Vec<_> = sources.collect();
+        let sinks = self.file.sinks.iter().map(|(name, defined)| (name, &defined.files)).filter_map(named);
+        sinks.into_iter().try_for_each(|(name, files)| check_loop(&self.file.dir, &name, &files, &sources))
+    }
+
     /// Loads the components that serve as steps.
     ///
     /// **Errors**: the component's (MP02xx); MP0208 when its columns are not the plan's.
@@ -103,7 +115,9 @@ impl LoadedJob {
             let bytes = read_component(&spec.component, &spec.component_place, &key)?;
             let options =
                 LoadOptions { job: self.file.job.name.clone(), params: spec.params.clone(), limits: self.file.limits };
-            let transform = self.engine.load_transform(&options, &bytes)?;
+            let about = format!("{}: {key}: {}", spec.component_place, spec.component.display());
+            let transform = self.engine.load_transform(&options, &bytes);
+            let transform = transform.map_err(|error| about_component(about, error.into()))?;
             for (side, found, expected) in
                 [("input", transform.input_schema(), input), ("output", transform.output_schema(), output)]
             {
@@ -174,15 +188,25 @@ fn cache_dir() -> Option<PathBuf> {
     base.map(|base| base.join("millpond"))
 }
 
-fn component_bytes(file: &JobFile, no_build: bool) -> Result<Vec<u8>> {
+/// Says which component an error is about. Limits and the engine are no component's fault.
+pub(crate) fn about_component(about: String, error: BoxError) -> BoxError {
+    match error.code().0 {
+        "MP0104" | "MP0901" => error,
+        _ => Error::Component { about, source: Cause(error) }.into(),
+    }
+}
+
+/// The component's bytes, and where it is named and lies, for messages.
+fn component_bytes(file: &JobFile, no_build: bool) -> Result<(Vec<u8>, String)> {
     if let Some(component) = &file.job.component {
-        return Ok(read_component(component, &file.job.component_place, "job.component")?);
+        let (place, key) = (&file.job.component_place, "job.component");
+        return Ok((read_component(component, place, key)?, format!("{place}: {key}: {}", component.display())));
     }
     // As the user named it, so that messages name it so.
     let folder = file.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let plugin = PluginFolder::open(folder)?;
     let built = if no_build { plugin.built_before()? } else { plugin.build()? };
-    Ok(built.bytes)
+    Ok((built.bytes, built.path.display().to_string()))
 }
 
 fn read_component(path: &Path, place: &Place, key: &str) -> Result<Vec<u8>, Error> {
@@ -196,6 +220,23 @@ fn read_component(path: &Path, place: &Place, key: &str) -> Result<Vec<u8>, Erro
 
 fn places<T>(defined: &BTreeMap<String, Defined<T>>) -> Vec<(&str, &Place)> {
     defined.iter().map(|(name, defined)| (name.as_str(), &defined.place)).collect()
+}
+
+/// A file's name as the sink `files` makes it, but for what its ending is.
+const PART_NAME: &str = "1700000000000-part-00000";
+
+fn check_loop(dir: &Path, sink: &str, files: &Files, sources: &[(String, Files)]) -> Result<(), Error> {
+    let made = Path::new(&files.path).join(format!("{PART_NAME}.{}", files.extension));
+    match sources.iter().find(|(_, source)| paths::is_read_by(&source.path, &made, dir)) {
+        None => Ok(()),
+        Some((source_name, source)) => Err(Error::OutputIsInput {
+            place: files.place.clone(),
+            sink: sink.to_owned(),
+            folder: paths::resolved(&dir.join(&files.path)),
+            source_name: source_name.clone(),
+            source_path: source.path.clone(),
+        }),
+    }
 }
 
 /// What the plan names must be defined, and the other way round.

@@ -18,8 +18,11 @@ pub mod summary;
 pub mod text;
 pub mod toolchain;
 
-mod fresh;
+mod budget;
+mod live_line;
+mod paths;
 mod signals;
+mod watched_store;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -77,7 +80,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, streams: Streams) -> 
     let result = match &cli.command {
         Command::Build(args) => commands::build::build(args, &screen),
         Command::Check(args) => commands::check::check(args, &screen),
-        Command::Run(args) => commands::run::run(args, &screen),
+        Command::Run(args) => commands::run::run(args, cli.log_format, &screen),
         Command::Plan(args) => commands::plan::plan(args, &screen),
         Command::Inspect(args) => commands::inspect::inspect(args, &screen),
         Command::Explain(args) => commands::explain::explain(args, &screen),

@@ -7,6 +7,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::args::LogFormat;
 use crate::screen::{Screen, ScreenWriter};
+use crate::text::printable;
 
 /// What is shown unless `RUST_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "warn,millpond=info,plugin=info";
@@ -50,10 +51,35 @@ struct LineWriter(ScreenWriter);
 
 impl io::Write for LineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        let is_line = bytes.ends_with(b"\n");
+        let text = String::from_utf8_lossy(if is_line { &bytes[..bytes.len() - 1] } else { bytes });
+        // A line stays one line whatever a file is called. Colours are the log's own: it escapes those of others.
+        let line =
+            text.split('\u{1b}').map(|part| printable(part).replace('\n', "\\n")).collect::<Vec<_>>().join("\u{1b}");
+        self.0.write_all(line.as_bytes())?;
+        if is_line {
+            self.0.write_all(b"\n")?;
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::screen::tests::captured;
+
+    #[test]
+    fn a_log_line_stays_one_line() {
+        let (streams, _out, err) = captured();
+        let screen = Screen::new(streams);
+        LogWriter(screen).make_writer().write_all(b"\x1b[33mWARN\x1b[0m a\n  b\r\x07.txt\n").unwrap();
+        assert_eq!(err.text(), "\u{1b}[33mWARN\u{1b}[0m a\\n  b\\r\\u{7}.txt\n");
     }
 }

@@ -1,15 +1,17 @@
-//! What a person sees of a running job: the live line, and the first few bad records.
+//! What a person sees of a running job: the live line, and the first few reports of each kind.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use millpond_core::{BatchReport, Clock, Listener, Report};
 
+use crate::budget::{Budget, Verdict};
+use crate::live_line::live_line;
 use crate::screen::Screen;
 use crate::text;
 
-/// So many reports of one kind are shown, then they are only counted: a file of garbage must not flood the log.
-const REPORTS_SHOWN_MAX: u64 = 5;
+/// The live line is drawn at most once in so many microseconds: 20 times a second, faster than anyone reads.
+const DRAW_EVERY_US: u64 = 50_000;
 
 /// The rate shown is that of the last so many microseconds.
 const RATE_WINDOW_US: u64 = 2_000_000;
@@ -25,7 +27,9 @@ pub struct Progress {
 #[derive(Default)]
 struct State {
     rate: Rate,
-    shown: BTreeMap<String, u64>,
+    budget: Budget,
+    /// When the live line was drawn last; `None` = not yet.
+    drawn_us: Option<u64>,
 }
 
 impl Progress {
@@ -36,15 +40,47 @@ impl Progress {
         Self { screen, job, clock, state: Mutex::new(state) }
     }
 
-    /// Whether to show a report; `subject` is whose it is. Says once that the rest is only counted.
+    /// Whether to show a report; `subject` is which kind it is and whose: `bad records of source `lines``. Says what is not shown.
     fn admit(&self, subject: &str) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = state.shown.entry(subject.to_owned()).or_default();
-        *shown += 1;
-        if *shown == REPORTS_SHOWN_MAX + 1 {
-            tracing::warn!(target: "millpond", job = %self.job, "further reports of {subject} are counted, not shown");
+        let now_us = self.clock.monotonic_us();
+        let verdict = self.state.lock().unwrap_or_else(PoisonError::into_inner).budget.admit(subject, now_us);
+        let job = &self.job;
+        match verdict {
+            Verdict::Show => true,
+            Verdict::ShowAfter(hidden) => {
+                let hidden = text::count(hidden);
+                tracing::warn!(target: "millpond", %job, "{hidden} more {subject} in the last minute were counted, not shown");
+                true
+            }
+            Verdict::Announce => {
+                tracing::warn!(target: "millpond", %job, "further {subject} are counted, not shown, for up to a minute");
+                false
+            }
+            Verdict::Hide => false,
         }
-        *shown <= REPORTS_SHOWN_MAX
+    }
+
+    /// Draws the live line unless it was drawn just now.
+    fn draw(&self, report: &BatchReport) {
+        let now_us = self.clock.monotonic_us();
+        let rate = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let rate = state.rate.add(now_us, report.rows_in);
+            if state.drawn_us.is_some_and(|drawn| now_us.saturating_sub(drawn) < DRAW_EVERY_US) {
+                return;
+            }
+            state.drawn_us = Some(now_us);
+            rate
+        };
+        self.screen.set_live(&live_line(&self.job, report, rate, self.screen.live_width()));
+    }
+}
+
+/// Whose a note is: notes of a source begin with its name.
+fn note_subject(message: &str) -> String {
+    match message.strip_prefix("source `").and_then(|rest| rest.split_once("`: ")) {
+        Some((source, _)) => format!("notes on source `{source}`"),
+        None => "notes".to_owned(),
     }
 }
 
@@ -53,7 +89,7 @@ impl Listener for Progress {
         tracing::debug!(
             target: "millpond",
             job = %self.job,
-            batch = report.batch_time_ms,
+            batch = %text::instant_ms(report.batch_time_ms),
             rows_in = report.rows_in,
             rows_out = report.rows_out,
             processing_us = report.processing_us,
@@ -62,10 +98,7 @@ impl Listener for Progress {
             "batch complete"
         );
         if self.screen.is_live() {
-            let now_us = self.clock.monotonic_us();
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let rate = state.rate.add(now_us, report.rows_in);
-            self.screen.set_live(live_line(&self.job, report, rate));
+            self.draw(report);
         }
     }
 
@@ -73,29 +106,23 @@ impl Listener for Progress {
         let job = &self.job;
         match report {
             Report::BadRecord { source, place, reason } => {
-                if self.admit(&format!("source `{source}`")) {
+                if self.admit(&format!("bad records of source `{source}`")) {
                     tracing::warn!(target: "millpond", %job, %source, "bad record: {place}: {reason}");
                 }
             }
             Report::Rejected { node, batch_time, place, reason } => {
-                if self.admit(&format!("node `{node}`")) {
-                    tracing::warn!(target: "millpond", %job, %node, batch = batch_time.0, "rejected row: {place}: {reason}");
+                if self.admit(&format!("rejected rows of node `{node}`")) {
+                    let batch = text::instant_ms(batch_time.0);
+                    tracing::warn!(target: "millpond", %job, %node, %batch, "rejected row: {place}: {reason}");
                 }
             }
-            Report::Note { message } => tracing::warn!(target: "millpond", %job, "{message}"),
+            Report::Note { message } => {
+                if self.admit(&note_subject(message)) {
+                    tracing::warn!(target: "millpond", %job, "{message}");
+                }
+            }
         }
     }
-}
-
-fn live_line(job: &str, report: &BatchReport, rows_per_s: u64) -> String {
-    format!(
-        "{job}  batch {}  {} rows/s  processing {}  delay {}  in guest {}",
-        text::count(report.batches),
-        text::count(rows_per_s),
-        text::duration_us(report.processing_us),
-        text::duration_us(report.scheduling_delay_us),
-        text::duration_us(report.guest_us),
-    )
 }
 
 /// Rows per second over a short while.
@@ -143,22 +170,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_reports_of_a_source_are_shown() {
+    fn sources_and_kinds_have_their_own_allowance() {
         let progress = Progress::new(Screen::new(captured().0), "job".into(), Arc::new(SystemClock::new()));
-        assert_eq!((0..100).filter(|_| progress.admit("source `lines`")).count(), 5);
-        assert!(progress.admit("source `other`"));
+        assert_eq!((0..100).filter(|_| progress.admit("bad records of source `lines`")).count(), 5);
+        assert!(progress.admit("bad records of source `other`"));
+        assert!(progress.admit(&note_subject("source `lines`: connected")));
     }
 
     #[test]
-    fn live_line_has_batch_rate_and_times() {
-        let report = BatchReport {
-            batches: 12,
-            processing_us: 3_400,
-            scheduling_delay_us: 250,
-            guest_us: 1_200_000,
-            ..BatchReport::default()
-        };
-        let line = live_line("wordcount", &report, 1_234_567);
-        assert_eq!(line, "wordcount  batch 12  1,234,567 rows/s  processing 3.4 ms  delay 250 us  in guest 1.20 s");
+    fn a_note_belongs_to_its_source() {
+        assert_eq!(note_subject("source `lines`: connected to h:1"), "notes on source `lines`");
+        assert_eq!(note_subject("the log's end was cut"), "notes");
     }
 }

@@ -3,6 +3,7 @@
 use millpond_core::BoxError;
 
 use crate::error::Error;
+use crate::text::printable;
 
 const RED: &str = "\u{1b}[1;31m";
 const CYAN: &str = "\u{1b}[1;36m";
@@ -16,14 +17,17 @@ pub fn render(error: &BoxError, is_colored: bool) -> String {
         if is_colored { format!("{style}{text}{PLAIN}") } else { text.to_owned() }
     };
     let code = error.code();
-    let head = paint(RED, &format!("error[{code}]"));
-    let mut text = format!("{head}: {}", error.full_message());
     let own: Option<&Error> = error.as_ref().downcast_ref();
+    let has_page = own.is_none_or(Error::has_page);
+    let head = if has_page { format!("error[{code}]") } else { "error".to_owned() };
+    let mut text = format!("{}: {}", paint(RED, &head), printable(&error.full_message()));
     for line in own.map(Error::help).unwrap_or_default() {
-        text.push_str(&format!("\n{}: {line}", paint(CYAN, "help")));
+        text.push_str(&format!("\n{}: {}", paint(CYAN, "help"), printable(&line)));
     }
-    let more = format!("run `millpond explain {code}` for more");
-    text.push_str(&format!("\n{}", paint(DIM, &more)));
+    if has_page {
+        let more = format!("run `millpond explain {code}` for more");
+        text.push_str(&format!("\n{}", paint(DIM, &more)));
+    }
     text
 }
 
@@ -55,5 +59,12 @@ mod tests {
         let error = || Error::Missing { path: PathBuf::from("a") }.into();
         assert!(!render(&error(), false).contains('\u{1b}'));
         assert!(render(&error(), true).starts_with("\u{1b}[1;31merror[MP0101]\u{1b}[0m: "));
+    }
+
+    #[test]
+    fn a_name_with_control_characters_is_escaped() {
+        let error = Error::Missing { path: PathBuf::from("a\n\u{1b}[2J") };
+        let text = render(&error.into(), false);
+        assert!(text.starts_with("error[MP0101]: a\\n\\u{1b}[2J: no such file"), "{text}");
     }
 }

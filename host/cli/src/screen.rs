@@ -2,11 +2,21 @@
 //!
 //! Results go to the one, everything else to the other. Whoever writes does it while the live line is taken off the screen,
 //! so neither cuts through the other. Where standard error is no terminal there is no live line and this is a plain writer.
+//!
+//! The live line never fills its row, and the cursor rests at its start: what the terminal echoes (`^C`) lands on the row
+//! that is cleared next, instead of wrapping to another one.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+
+/// Goes to the start of the row and erases it (ECMA-48: EL).
+const CLEAR_ROW: &str = "\r\u{1b}[K";
+
+/// Where the terminal does not say how wide it is.
+const WIDTH_DEFAULT: usize = 80;
 
 /// Where a command writes.
 pub struct Streams {
@@ -47,8 +57,10 @@ struct Inner {
     out_is_colored: bool,
     err_is_colored: bool,
     err_is_terminal: bool,
-    /// Hidden until `start_live`.
-    live: ProgressBar,
+    /// There is a live line; between `start_live` and `end_live`.
+    is_live: AtomicBool,
+    /// The live line's text; empty = nothing is drawn. Whoever writes to a terminal with a live line holds this.
+    live: Mutex<String>,
 }
 
 impl Screen {
@@ -61,7 +73,8 @@ impl Screen {
             out_is_colored: streams.is_colored && streams.out_is_terminal,
             err_is_colored: streams.is_colored && streams.err_is_terminal,
             err_is_terminal: streams.err_is_terminal,
-            live: ProgressBar::hidden(),
+            is_live: AtomicBool::new(false),
+            live: Mutex::default(),
         }))
     }
 
@@ -79,27 +92,52 @@ impl Screen {
 
     /// Shows the live line from now on, if standard error is a terminal.
     pub fn start_live(&self) {
-        if self.0.err_is_terminal {
-            self.0.live.set_style(ProgressStyle::with_template("{msg}").expect("the template is constant and valid"));
-            self.0.live.set_draw_target(ProgressDrawTarget::stderr());
-        }
+        self.0.is_live.store(self.0.err_is_terminal, Ordering::Relaxed);
     }
 
     /// Whether there is a live line, so that making its text is worth while.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        !self.0.live.is_hidden()
+        self.0.is_live.load(Ordering::Relaxed)
     }
 
-    /// Changes the live line; drawn at most 20 times a second.
-    pub fn set_live(&self, text: String) {
-        self.0.live.set_message(text);
+    /// How many characters the live line may have now.
+    #[must_use]
+    pub fn live_width(&self) -> usize {
+        let width = Term::stderr().size_checked().map_or(WIDTH_DEFAULT, |(_, columns)| usize::from(columns));
+        width.saturating_sub(1)
+    }
+
+    /// Changes the live line; text that does not fit its row is the caller's mistake and is cut.
+    pub fn set_live(&self, text: &str) {
+        if !self.is_live() {
+            return;
+        }
+        let mut live = self.live();
+        *live = text.chars().take(self.live_width()).collect();
+        // A live line that cannot be drawn is no loss.
+        self.draw(&live).ok();
     }
 
     /// Takes the live line away for good.
     pub fn end_live(&self) {
-        self.0.live.finish_and_clear();
-        self.0.live.set_draw_target(ProgressDrawTarget::hidden());
+        if self.0.is_live.swap(false, Ordering::Relaxed) {
+            let mut live = self.live();
+            live.clear();
+            self.erase().ok();
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, String> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, text: &str) -> io::Result<()> {
+        write_to(&self.0.err, format!("{CLEAR_ROW}{text}\r").as_bytes())
+    }
+
+    fn erase(&self) -> io::Result<()> {
+        write_to(&self.0.err, CLEAR_ROW.as_bytes())
     }
 
     /// Writes results.
@@ -139,12 +177,25 @@ impl Screen {
     }
 
     fn write(&self, stream: &Mutex<Box<dyn Write + Send>>, bytes: &[u8]) -> io::Result<()> {
-        self.0.live.suspend(|| {
-            let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-            stream.write_all(bytes)?;
-            stream.flush()
-        })
+        // Only a live line makes the streams wait for each other: messages must get through when nobody reads the results.
+        if !self.is_live() {
+            return write_to(stream, bytes);
+        }
+        let live = self.live();
+        // Trouble with the live line must not cost results.
+        self.erase().ok();
+        write_to(stream, bytes)?;
+        if !live.is_empty() {
+            self.draw(&live).ok();
+        }
+        Ok(())
     }
+}
+
+fn write_to(stream: &Mutex<Box<dyn Write + Send>>, bytes: &[u8]) -> io::Result<()> {
+    let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+    stream.write_all(bytes)?;
+    stream.flush()
 }
 
 /// Text that is held back reaches the screen in pieces of at most this size even without a flush.
@@ -224,7 +275,7 @@ pub(crate) mod tests {
         let (streams, out, err) = captured();
         let screen = Screen::new(streams);
         screen.start_live();
-        screen.set_live("batch 1".to_owned());
+        screen.set_live("batch 1");
         screen.print("result\n").unwrap();
         screen.message("message");
         screen.end_live();
@@ -241,5 +292,18 @@ pub(crate) mod tests {
         assert_eq!(out.text(), "");
         writer.flush().unwrap();
         assert_eq!(out.text(), "ab\n");
+    }
+
+    #[test]
+    fn live_line_is_erased_before_a_message_and_drawn_again_behind_it() {
+        let (mut streams, _out, err) = captured();
+        streams.err_is_terminal = true;
+        let screen = Screen::new(streams);
+        screen.start_live();
+        screen.set_live("batch 1");
+        screen.message("message");
+        screen.end_live();
+        screen.set_live("late");
+        assert_eq!(err.text(), "\r\u{1b}[Kbatch 1\r\r\u{1b}[Kmessage\n\r\u{1b}[Kbatch 1\r\r\u{1b}[K");
     }
 }

@@ -1,12 +1,14 @@
 //! What `run` says at the end.
 
 use millpond_engine::Summary;
+use serde_json::json;
 
 use crate::text::{bytes, count, duration_us, per_second};
 
-/// The summary as aligned lines, without a line end after the last. `how` says how the job ended: `done`, `stopped`.
+/// The summary as aligned lines and perhaps a hint, without a line end after the last. `how` says how the job ended: `done`,
+/// `stopped`.
 #[must_use]
-pub fn render(job: &str, how: &str, summary: &Summary) -> String {
+pub fn render(job: &str, how: &str, summary: &Summary, hint: Option<&str>) -> String {
     let rate = per_second(summary.rows_in, summary.elapsed_us);
     let mut lines = vec![
         ("batches", format!("{} in {}", count(summary.batches), duration_us(summary.elapsed_us))),
@@ -26,7 +28,36 @@ pub fn render(job: &str, how: &str, summary: &Summary) -> String {
     }
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let lines = lines.iter().map(|(name, value)| format!("\n  {name:width$}  {value}"));
-    format!("{job}: {how}{}", lines.collect::<String>())
+    let hint = hint.map_or_else(String::new, |hint| format!("\n{hint}"));
+    format!("{job}: {how}{}{hint}", lines.collect::<String>())
+}
+
+/// The summary as one line of JSON, with the fields that log lines have.
+#[must_use]
+pub fn render_json(job: &str, how: &str, summary: &Summary, hint: Option<&str>) -> String {
+    let mut line = json!({
+        "level": "INFO",
+        "target": "millpond",
+        "message": "summary",
+        "job": job,
+        "outcome": how,
+        "batches": summary.batches,
+        "rows_in": summary.rows_in,
+        "rows_out": summary.rows_out,
+        "bytes_in": summary.bytes_in,
+        "bad_records": summary.bad_records,
+        "rejected": summary.rejected,
+        "elapsed_us": summary.elapsed_us,
+        "processing_us": summary.processing_us,
+        "guest_us": summary.guest_us,
+        "commit_us": summary.commit_us,
+        "state_keys": summary.state_keys,
+        "state_bytes": summary.state_bytes,
+    });
+    if let Some(hint) = hint {
+        line["hint"] = hint.into();
+    }
+    line.to_string()
 }
 
 #[cfg(test)]
@@ -51,7 +82,7 @@ mod tests {
 
     #[test]
     fn summary_is_aligned() {
-        insta::assert_snapshot!(render("wordcount", "done", &summary()), @r"
+        insta::assert_snapshot!(render("wordcount", "done", &summary(), None), @r"
         wordcount: done
           batches     40 in 2.00 s
           rows in     2,000,000 (12.0 MiB)
@@ -66,7 +97,16 @@ mod tests {
 
     #[test]
     fn losses_are_shown_only_when_there_are_any() {
-        let text = render("wordcount", "done", &Summary { bad_records: 3, rejected: 1, ..summary() });
+        let text = render("wordcount", "done", &Summary { bad_records: 3, rejected: 1, ..summary() }, None);
         assert!(text.ends_with("\n  bad records    3\n  rejected rows  1"), "{text}");
+    }
+
+    #[test]
+    fn json_summary_is_one_object_on_one_line() {
+        let text = render_json("wordcount", "stopped", &summary(), Some("no input"));
+        assert!(!text.contains('\n'), "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["job"], &line["outcome"]), (&json!("wordcount"), &json!("stopped")));
+        assert_eq!((&line["rows_in"], &line["hint"]), (&json!(2_000_000), &json!("no input")));
     }
 }

@@ -136,8 +136,10 @@ fn explain_prints_a_page_or_all_codes() {
     assert!(page.starts_with("# MP0103: "), "{page}");
     let (_, list, _) = millpond(&["explain"]);
     assert!(list.contains("\nMP0103  "), "{list}");
-    let err = refused(&["explain", "MP9999"], "MP0104");
-    assert!(err.contains("there is no error code `MP9999`"), "{err}");
+    let (exit, out, err) = millpond(&["explain", "MP9999"]);
+    assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
+    assert!(err.starts_with("error: there is no error code `MP9999`"), "{err}");
+    assert!(err.ends_with("\nhelp: `millpond explain` without a code lists all of them\n"), "{err}");
 }
 
 #[test]
@@ -148,7 +150,8 @@ fn what_is_not_there_is_named() {
     let err = refused(&["check", empty.path().to_str().unwrap()], "MP0101");
     assert!(err.contains("millpond.toml: no job file in folder"), "{err}");
     refused(&["inspect", "no/such.wasm"], "MP0101");
-    refused(&["build", "no/such/folder"], "MP0101");
+    let err = refused(&["build", "no/such/folder"], "MP0101");
+    assert!(err.contains("no such folder") && !err.contains("millpond.toml"), "{err}");
 }
 
 #[test]
@@ -200,8 +203,10 @@ fn a_component_must_be_one() {
         ("other.toml", "[job]\ncomponent = \"gone.wasm\"\n"),
         ("wc.wasm", "no component"),
     ]);
-    refused(&["run", job.path().to_str().unwrap()], "MP0201");
-    refused(&["inspect", job.path().join("wc.wasm").to_str().unwrap()], "MP0201");
+    let err = refused(&["run", job.path().to_str().unwrap()], "MP0201");
+    assert!(err.contains("/millpond.toml:2: job.component: /") && err.contains("/wc.wasm: not a WebAssembly"), "{err}");
+    let err = refused(&["inspect", job.path().join("wc.wasm").to_str().unwrap()], "MP0201");
+    assert!(err.contains("/wc.wasm: not a WebAssembly component"), "{err}");
     let err = refused(&["run", job.path().join("other.toml").to_str().unwrap()], "MP0104");
     assert!(err.contains("other.toml:2: job.component: ") && err.contains("gone.wasm cannot be read"), "{err}");
     let err = refused(&["run", job.path().join("wc.wasm").to_str().unwrap()], "MP0101");
@@ -239,4 +244,82 @@ fn no_build_without_a_build_says_so() {
     let job = folder(&[("millpond.toml", ""), ("Cargo.toml", manifest), ("src/lib.rs", "")]);
     let err = refused(&["run", job.path().to_str().unwrap(), "--no-build"], "MP0107");
     assert!(err.contains("leave out --no-build"), "{err}");
+}
+
+const WORDCOUNT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/wordcount");
+
+/// Runs a command on the example job `wordcount` with output into a folder `out`, and `data/a.txt` as input.
+fn wordcount(command: &str, folder: &Path, more: &[&str]) -> (Exit, String, String) {
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let mut args: Vec<String> = [command, WORDCOUNT, "--log-format", "json"].map(str::to_owned).to_vec();
+    if command == "run" {
+        args.extend(["--state".to_owned(), at("state")]);
+    }
+    let (source, sink) = (at("data"), at("out"));
+    let sets = [
+        format!("sources.lines.path={source}"),
+        "sinks.counts.type=file".to_owned(),
+        format!("sinks.counts.path={sink}"),
+    ];
+    args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+    args.extend(more.iter().map(|arg| (*arg).to_owned()));
+    millpond(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The summary of a run that went well.
+#[track_caller]
+fn summary((exit, _, err): (Exit, String, String)) -> serde_json::Value {
+    assert_eq!(exit, Exit::Done, "{err}");
+    serde_json::from_str(err.lines().last().unwrap()).unwrap()
+}
+
+/// Needs the guest toolchain, which `just test` prepares.
+#[test]
+fn state_is_forgotten_only_when_the_job_can_start() {
+    let folder = folder(&[("data/a.txt", "a b a\n"), ("a file", "")]);
+    let dir = folder.path();
+    assert_eq!(summary(wordcount("run", dir, &[]))["batches"], 1);
+    let file = dir.join("a file");
+    let sink = format!("sinks.counts.path={}", file.join("below").display());
+    let source = format!("sources.lines.path={}", dir.join("gone").display());
+    for wrong in [sink, format!("sinks.counts.path={}", file.display()), source] {
+        let (exit, _, err) = wordcount("run", dir, &["--fresh", "--set", &wrong]);
+        assert_eq!(exit, Exit::Usage, "{wrong}: {err}");
+        assert!(err.starts_with("error[MP0"), "{err}");
+        let second = summary(wordcount("run", dir, &[]));
+        assert_eq!(second["batches"], 0, "{wrong}: the old state must survive");
+        assert!(second["hint"].as_str().unwrap().starts_with("nothing new since the last run"), "{second}");
+    }
+    assert_eq!(summary(wordcount("run", dir, &["--fresh"]))["batches"], 1);
+}
+
+/// Needs the guest toolchain, which `just test` prepares.
+#[test]
+fn a_first_run_without_input_does_not_speak_of_a_last_one() {
+    let folder = folder(&[("data/.hidden", "a b a\n")]);
+    let hint = summary(wordcount("run", folder.path(), &[]))["hint"].as_str().unwrap().to_owned();
+    assert!(hint.starts_with("no input was found (lines: /") && hint.ends_with("/data)"), "{hint}");
+}
+
+/// Needs the guest toolchain, which `just test` prepares.
+#[test]
+fn a_job_that_would_feed_itself_is_refused() {
+    let folder = folder(&[("data/a.txt", "a b a\n")]);
+    let sink = format!("sinks.counts.path={}", folder.path().join("out/../data").display());
+    for command in ["check", "run"] {
+        let (exit, _, err) = wordcount(command, folder.path(), &["--set", &sink]);
+        assert_eq!(exit, Exit::Usage, "{err}");
+        assert!(err.starts_with("error[MP0603]: --set sinks.counts.path=") && err.contains("source `lines`"), "{err}");
+    }
+    assert_eq!(names(folder.path()), ["data"]);
+}
+
+/// Needs the guest toolchain, which `just test` prepares.
+#[test]
+fn fresh_removes_no_foreign_files() {
+    let folder = folder(&[("data/a.txt", "a b a\n"), ("state/log/app.log", "mine")]);
+    let (exit, _, err) = wordcount("run", folder.path(), &["--fresh"]);
+    assert_eq!(exit, Exit::Usage, "{err}");
+    assert!(err.starts_with("error[MP0707]: "), "{err}");
+    assert_eq!(std::fs::read(folder.path().join("state/log/app.log")).unwrap(), b"mine");
 }

@@ -27,6 +27,19 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A source's path is neither file nor folder.
+    #[error(
+        "source `{source_name}`: {} is no regular file or folder, and nothing else can be read more than once: \
+         copy its content into a file, or correct `path` in [sources.{source_name}]",
+        path.display()
+    )]
+    SourcePathUnfit {
+        /// The source's name in the job file.
+        source_name: String,
+        /// The pipe, device or the like.
+        path: PathBuf,
+    },
+
     /// A file is not what it was when a batch took it.
     #[error(
         "{place}: the file {found} (it had {expected_bytes} bytes when the batch took it): \
@@ -118,6 +131,20 @@ pub enum Error {
         header: String,
         /// The columns of the plan.
         wanted: String,
+    },
+
+    /// A CSV file has a column twice.
+    #[error(
+        "{place}: the header has more than one column `{column}` (it has: {header}), and the plan wants it: \
+         give one of them another name, or set header = false to take columns by position"
+    )]
+    ColumnTwice {
+        /// The file.
+        place: String,
+        /// The column that the plan wants.
+        column: String,
+        /// What the header names.
+        header: String,
     },
 
     /// A receiver's task ended by itself.
@@ -213,12 +240,12 @@ impl Error {
 impl Classify for Error {
     fn code(&self) -> Code {
         Code(match self {
-            Self::SourcePathMissing { .. } => "MP0501",
+            Self::SourcePathMissing { .. } | Self::SourcePathUnfit { .. } => "MP0501",
             Self::FileChanged { .. } => "MP0502",
             Self::ReadFailed { .. } | Self::DamagedArchive { .. } | Self::SplitTooLarge { .. } => "MP0503",
             Self::BadRecord { .. } => "MP0504",
             Self::Unreachable { .. } => "MP0505",
-            Self::FormatMismatch { .. } | Self::ColumnMissing { .. } => "MP0506",
+            Self::FormatMismatch { .. } | Self::ColumnMissing { .. } | Self::ColumnTwice { .. } => "MP0506",
             Self::ReceiverStopped { .. } => "MP0507",
             Self::WriteFailed { .. } => "MP0601",
             Self::DiskFull { .. } => "MP0602",

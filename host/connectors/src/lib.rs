@@ -30,6 +30,8 @@ mod spec;
 #[cfg(any(feature = "files", feature = "socket", feature = "console"))]
 mod time;
 pub mod units;
+#[cfg(any(feature = "files", feature = "socket", feature = "console"))]
+mod wording;
 
 pub use error::{Error, Result};
 pub use spec::{OnBadRecordSpec, OpenSink, OpenSource, RecordFormatSpec, SinkSpec, SourceSpec, SpecError};

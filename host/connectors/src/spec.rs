@@ -12,6 +12,9 @@ use millpond_core::{BoxError, Clock, OutputMode, Receiver, Sink};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+#[cfg(any(feature = "files", feature = "socket", feature = "console"))]
+use crate::wording;
+
 /// What happens to a record that cannot be decoded: key `on-bad-record` of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -215,7 +218,7 @@ pub(crate) fn from_table<T: serde::de::DeserializeOwned>(table: Value) -> Result
     };
     let missing = error.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     if let Some(key) = missing {
-        return Err(SpecError { key: Some(key.to_owned()), message: format!("the key `{key}` is missing") });
+        return Err(SpecError { key: Some(key.to_owned()), message: wording::missing(key) });
     }
     // serde_json tells what is wrong but not where. The key to blame is the one without which the message changes.
     let blamed = |key: &String| {
@@ -224,7 +227,10 @@ pub(crate) fn from_table<T: serde::de::DeserializeOwned>(table: Value) -> Result
         T::deserialize(&rest).map_or_else(|other| other.to_string() != error, |_| true)
     };
     let key = table.as_object().and_then(|map| map.keys().find(|key| blamed(key)).cloned());
-    Err(SpecError { key, message: error })
+    // Errors of our own types are in our words already.
+    let foreign = ["invalid type", "invalid value", "unknown variant"].iter().any(|start| error.starts_with(start));
+    let worded = key.as_deref().filter(|_| foreign).and_then(|key| wording::wrong(key, table.get(key)?));
+    Err(SpecError { message: worded.unwrap_or(error), key })
 }
 
 /// The byte that a `delimiter` option means; a comma if there is none.
@@ -322,17 +328,21 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named() {
         for (type_name, key, value, says) in [
-            ("files", "path", json!(5), "expected a string"),
-            ("files", "format", json!("xml"), "text"),
+            ("files", "path", json!(5), "5 is not allowed: it must be text"),
+            ("files", "format", json!("xml"), "\"text\", \"csv\""),
+            ("files", "format", json!("jsn"), "did you mean \"json\""),
+            ("files", "follow", json!("yes"), "\"yes\" is not allowed: it must be true or false"),
             ("files", "max-bytes-per-batch", json!("5 apples"), "64MiB"),
             ("files", "max-bytes-per-batch", json!(0), "at least 1"),
-            ("files", "max-files-per-batch", json!(0), "nonzero"),
+            ("files", "max-files-per-batch", json!(0), "at least 1"),
             ("files", "line-bytes-max", json!(0), "at least 1"),
             ("files", "header", json!(true), "csv"),
             ("files", "on-bad-record", json!("explode"), "skip"),
             ("files", "path", json!("data/["), "pattern"),
             ("files", "path", json!(""), "empty"),
-            ("socket", "port", json!(70000), "u16"),
+            ("socket", "port", json!(70000), "from 1 to 65535"),
+            ("socket", "port", json!(0), "from 1 to 65535"),
+            ("socket", "port", json!("x"), "from 1 to 65535"),
             ("socket", "retry-min", json!("1 week"), "10s"),
             ("socket", "retry-max", json!("1ms"), "retry-min"),
             ("socket", "buffer-bytes", json!(1), "line-bytes-max"),
@@ -343,15 +353,25 @@ mod tests {
             assert_eq!(error.key.as_deref(), Some(key), "{error}");
             assert!(error.message.contains(says), "{error}");
         }
-        let error = SourceSpec::parse("files", json!({})).unwrap_err();
-        assert_eq!(error.key.as_deref(), Some("path"));
+        for (type_name, options, key) in [
+            ("files", json!({}), "path"),
+            ("socket", json!({ "port": 1 }), "host"),
+            ("socket", json!({ "host": "localhost" }), "port"),
+        ] {
+            let error = SourceSpec::parse(type_name, options).unwrap_err();
+            assert_eq!(error.key.as_deref(), Some(key));
+            assert!(error.message.contains(&format!("add it, such as {key} = ")), "{error}");
+        }
     }
 
     #[test]
     fn a_wrong_sink_option_is_named() {
         for (type_name, key, value, says) in [
             ("console", "mode", json!("sometimes"), "append"),
-            ("console", "rows", json!(-1), "u64"),
+            ("console", "rows", json!(-1), "a whole number of at least 0"),
+            ("console", "truncate", json!("long"), "a whole number of at least 0"),
+            ("files", "mode", json!("apend"), "did you mean \"append\""),
+            ("files", "path", json!(true), "must be text"),
             ("file", "format", json!("parquet"), "jsonl"),
             ("files", "delimiter", json!(";"), "csv"),
         ] {

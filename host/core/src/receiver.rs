@@ -68,8 +68,10 @@ pub struct Poll {
     pub more: bool,
     /// Nothing will ever come again (a socket server that closed with reconnect off).
     pub ended: bool,
-    /// What the operator should be told: a file that is gone, a file that grew.
+    /// Records that are lost before they could be read: a file that is gone or was cut short. Counted as bad records.
     pub reports: Vec<BadRecord>,
+    /// What the operator should be told besides, and what is no loss: a connection that came or went.
+    pub notes: Vec<String>,
 }
 
 /// A range of an input.
@@ -79,6 +81,8 @@ pub struct Split {
     pub locator: Vec<u8>,
     /// Where it is, for messages: `data/a.txt bytes 0..1000`.
     pub place: String,
+    /// How many bytes of records it holds at most; `None` = not known before it is read (it is compressed).
+    pub bytes: Option<u64>,
 }
 
 /// Reads splits, on any thread, several at a time.

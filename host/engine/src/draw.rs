@@ -119,7 +119,7 @@ fn describe(node: &Node) -> String {
     }
 }
 
-fn merge(merge: &Merge) -> String {
+pub(crate) fn merge(merge: &Merge) -> String {
     match merge {
         Merge::Custom => "by the plugin".to_owned(),
         Merge::Columns(merges) => {

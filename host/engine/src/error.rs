@@ -92,7 +92,7 @@ pub enum Error {
     },
     /// State was written by a plan with other columns.
     #[error(
-        "the state of node `{node}` was written with other columns than the plan has now\n  in the state: {found}\n  in the plan:  {expected}\nrename the node to start it afresh, go back to the old code, or start over with --fresh"
+        "the state of node `{node}` is of another kind or has other columns than the plan's\n  in the state: {found}\n  in the plan:  {expected}\nrename the node to start it afresh, go back to the old code, or start over with --fresh"
     )]
     StateSchema {
         /// The node.
@@ -193,6 +193,12 @@ pub enum Error {
         #[source]
         source: arrow::error::ArrowError,
     },
+    /// A call into user code failed; the error names node, partition and batch by itself.
+    #[error("{source}")]
+    UserCode {
+        /// The call's error.
+        source: PortError,
+    },
     /// An error of an adapter, as it came; the context says where in the job.
     #[error("{context}: {source}")]
     Port {
@@ -222,6 +228,10 @@ impl Error {
         move |error| Self::Port { context, source: PortError(error) }
     }
 
+    pub(crate) fn user_code(error: BoxError) -> Self {
+        Self::UserCode { source: PortError(error) }
+    }
+
     pub(crate) fn arrow(node: &str) -> impl FnOnce(arrow::error::ArrowError) -> Self {
         let node = node.to_owned();
         move |source| Self::Arrow { node, source }
@@ -249,13 +259,13 @@ impl Classify for Error {
             Self::Aborted { .. } => "MP0804",
             Self::TooLarge { .. } => "MP0805",
             Self::Pool { .. } | Self::Arrow { .. } => "MP0901",
-            Self::Port { source, .. } => return source.0.code(),
+            Self::Port { source, .. } | Self::UserCode { source } => return source.0.code(),
         })
     }
 
     fn domain(&self) -> Domain {
         match self {
-            Self::Port { source, .. } => source.0.domain(),
+            Self::Port { source, .. } | Self::UserCode { source } => source.0.domain(),
             Self::TaskPanicked { .. } | Self::Arrow { .. } | Self::StateContent { .. } => Domain::Internal,
             Self::Pool { .. } => Domain::External,
             _ => Domain::User,
@@ -264,7 +274,7 @@ impl Classify for Error {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Port { source, .. } => source.0.retry(),
+            Self::Port { source, .. } | Self::UserCode { source } => source.0.retry(),
             Self::Aborted { .. } => Retry::Backoff,
             Self::TaskPanicked { .. } | Self::Arrow { .. } | Self::StateContent { .. } => Retry::No,
             _ => Retry::AfterAction,

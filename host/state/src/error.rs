@@ -32,6 +32,24 @@ pub enum Error {
         /// The job that wants it.
         expected: String,
     },
+    /// The folder is not empty and no state folder.
+    #[error("{dir} is no state folder, and this folder holds other files (`{entry}`): name an empty or new folder")]
+    OtherFiles {
+        /// The folder.
+        dir: PathBuf,
+        /// One of the files or folders in it.
+        entry: String,
+    },
+    /// What says whose state it is cannot be understood.
+    #[error(
+        "{path} is damaged: {reason}; bring the state folder back from a copy, or start over with --fresh, which removes this job's state"
+    )]
+    MetaDamaged {
+        /// The folder's `meta.json`.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Something was written in a format that this version does not know.
     #[error(
         "{path} has format version {found}; this version of Millpond reads version {expected}: use the version that wrote it, or a fresh state folder"
@@ -107,6 +125,20 @@ pub enum Error {
         offset: u64,
         /// What is wrong.
         reason: String,
+    },
+    /// There were commits, and there are none any more.
+    #[error(
+        "the state in {dir} has lost all of its commits: log: none in {log}; checkpoint store: {store}; snapshot: {snapshot}; bring the state folder back from a copy, or start over with --fresh"
+    )]
+    CommitsMissing {
+        /// The state folder.
+        dir: PathBuf,
+        /// The log's folder.
+        log: PathBuf,
+        /// Why the checkpoint store does not serve.
+        store: String,
+        /// Why no snapshot serves.
+        snapshot: String,
     },
     /// A file of the log cannot be read.
     #[error("cannot read the commit log {path}: {source}; check the disk and the file's permissions")]
@@ -188,18 +220,18 @@ impl Classify for Error {
         Code(match self {
             Self::InUse { .. } => "MP0701",
             Self::Write { .. } | Self::Poisoned { .. } | Self::Backlog { .. } => "MP0702",
-            Self::LogDamaged { .. } | Self::LogRead { .. } => "MP0703",
+            Self::LogDamaged { .. } | Self::LogRead { .. } | Self::CommitsMissing { .. } => "MP0703",
             Self::Store { .. } | Self::Snapshot { .. } | Self::Unrecoverable { .. } => "MP0704",
             Self::Version { .. } => "MP0705",
-            Self::OtherJob { .. } => "MP0707",
-            Self::Open { .. } => "MP0708",
+            Self::OtherJob { .. } | Self::OtherFiles { .. } => "MP0707",
+            Self::Open { .. } | Self::MetaDamaged { .. } => "MP0708",
             Self::Stopped | Self::Encode { .. } | Self::Misuse { .. } => "MP0901",
         })
     }
 
     fn domain(&self) -> Domain {
         match self {
-            Self::InUse { .. } | Self::OtherJob { .. } | Self::Version { .. } => Domain::User,
+            Self::InUse { .. } | Self::OtherJob { .. } | Self::OtherFiles { .. } | Self::Version { .. } => Domain::User,
             Self::Stopped | Self::Encode { .. } | Self::Misuse { .. } => Domain::Internal,
             _ => Domain::External,
         }

@@ -1,11 +1,12 @@
 //! The background thread that folds the log into the checkpoint store, and makes snapshots.
 //!
 //! The committing thread never waits for it, but at one bound: when the log has more than `backlog_bytes` that no checkpoint
-//! holds. Then a commit waits for the fold under way, and fails if folds fail. A failed fold is logged and tried again when
-//! the next one is due; meanwhile the log just grows. Commits are read again from the log's files (most often still in the
+//! holds. Then a commit waits for the fold under way, and fails if folds fail. A failed fold is logged (the first of several in
+//! a row) and tried again when the next one is due; meanwhile the log just grows. Commits are read again from the log's files (most often still in the
 //! system's cache), so what waits to be folded takes no memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -91,7 +92,7 @@ impl Folder {
     }
 
     /// Waits while the log is too long, or says why that cannot get better. Call before a commit.
-    pub(crate) fn admit(&self, log: &std::path::Path) -> Result<()> {
+    pub(crate) fn admit(&self, log: &Path) -> Result<()> {
         let limit = self.tuning.backlog_bytes;
         let mut state = self.shared.state();
         if state.unfolded_bytes <= limit {
@@ -196,9 +197,44 @@ pub(crate) struct FolderStart {
     pub(crate) now_us: u64,
 }
 
+/// Tells what is news: failures come with every round while a disk is full.
+#[derive(Debug, Default)]
+struct Streak {
+    is_failing: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Fails,
+    WorksAgain,
+}
+
+impl Streak {
+    fn news(&mut self, has_failed: bool) -> Option<News> {
+        let was_failing = std::mem::replace(&mut self.is_failing, has_failed);
+        match (was_failing, has_failed) {
+            (false, true) => Some(News::Fails),
+            (true, false) => Some(News::WorksAgain),
+            _ => None,
+        }
+    }
+}
+
+fn report(news: Option<News>, folder: &Path, reason: Option<&str>) {
+    let (folder, reason) = (folder.display(), reason.unwrap_or_default());
+    match news {
+        Some(News::Fails) => {
+            tracing::warn!(%folder, %reason, "a checkpoint failed; the log is kept, and it is tried again until it works");
+        }
+        Some(News::WorksAgain) => tracing::info!(%folder, "checkpoints work again"),
+        None => {}
+    }
+}
+
 /// The thread.
 fn run(mut worker: Worker) {
     let shared = Arc::clone(worker.shared());
+    let mut streak = Streak::default();
     loop {
         let mut state = shared.state();
         while state.asked == state.ended && !state.closing {
@@ -218,11 +254,11 @@ fn run(mut worker: Worker) {
             Ok(round) => round.err().map(|error| millpond_core::error::full_message(&error)),
             Err(_) => Some("the checkpoint store has panicked".to_owned()),
         };
-        if let Some(reason) = &failure {
+        if failure.is_some() {
             worker.failed();
-            if !shared.stopped() {
-                tracing::warn!(folder = %worker.dir().display(), %reason, "a checkpoint failed; the log is kept and it is tried again");
-            }
+        }
+        if !shared.stopped() {
+            report(streak.news(failure.is_some()), worker.dir(), failure.as_deref());
         }
         let mut state = shared.state();
         state.failure = failure;
@@ -240,4 +276,17 @@ fn run(mut worker: Worker) {
         state.failure = Some(Error::Stopped.to_string());
     }
     shared.changed.notify_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_in_a_row_are_told_once() {
+        let mut streak = Streak::default();
+        let told: Vec<_> = [false, true, true, true, false, false, true].map(|failed| streak.news(failed)).into();
+        let expected = [None, Some(News::Fails), None, None, Some(News::WorksAgain), None, Some(News::Fails)];
+        assert_eq!(told, expected);
+    }
 }

@@ -1,22 +1,21 @@
 //! The state folder: who may use it, whose it is, and where things lie in it. The drawing is in the crate's documentation.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Seek, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use millpond_core::Clock;
 
 use crate::error::{Error, Result};
+use crate::lock::Lock;
 use crate::log::sync_dir;
-
-/// The version of the folder's layout.
-pub(crate) const FORMAT: u32 = 1;
+use crate::meta::Meta;
 
 /// A locked state folder. The lock lives as long as this does.
 #[derive(Debug)]
 pub(crate) struct Folder {
     paths: Paths,
-    lock: File,
+    meta: Meta,
+    _lock: Lock,
 }
 
 /// Where things lie.
@@ -28,18 +27,21 @@ pub(crate) struct Paths {
     pub(crate) snapshot: PathBuf,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Meta {
-    format: u32,
-    job: String,
-}
-
 impl Folder {
-    /// Locks the folder, making it if it is not there, and checks that it is this job's.
-    pub(crate) fn open(dir: &Path, job: &str) -> Result<Self> {
+    /// Locks the folder, making it if it is not there, and checks that it is this job's. Nothing is put into a folder of
+    /// somebody else's, not even the lock.
+    pub(crate) fn open(dir: &Path, job: &str, clock: &dyn Clock) -> Result<Self> {
         make(dir)?;
-        let lock = lock(dir, job)?;
-        check_meta(dir, job)?;
+        Meta::read(dir, job)?;
+        let lock = Lock::take(dir, job, clock)?;
+        let meta = match Meta::read(dir, job)? {
+            Some(meta) => meta,
+            None => {
+                let meta = Meta::new(job);
+                meta.write(dir)?;
+                meta
+            }
+        };
         let under = |name: &str| {
             let path = dir.join(name);
             fs::create_dir_all(&path).map_err(Error::open("create", &path))?;
@@ -48,11 +50,28 @@ impl Folder {
         let paths =
             Paths { dir: dir.to_owned(), log: under("log")?, store: under("store")?, snapshot: under("snapshot")? };
         sync_dir(dir).map_err(Error::open("sync", dir))?;
-        Ok(Self { paths, lock })
+        Ok(Self { paths, meta, _lock: lock })
     }
 
     pub(crate) fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    /// Whether there ever was a commit.
+    pub(crate) fn has_commits(&self) -> bool {
+        self.meta.has_commits
+    }
+
+    /// Notes that there is a commit, once. Call when one is durable.
+    pub(crate) fn note_commits(&mut self) {
+        if self.meta.has_commits {
+            return;
+        }
+        let meta = Meta { has_commits: true, ..self.meta.clone() };
+        // The commit is whole without it, so a full disk is not the commit's failure: the next one notes it.
+        if meta.write(&self.paths.dir).is_ok() {
+            self.meta = meta;
+        }
     }
 }
 
@@ -64,73 +83,6 @@ fn make(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(Error::open("create", dir))?;
     let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     sync_dir(above).map_err(Error::open("sync", above))
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Only so that nobody reads an old name in it; the lock itself goes with the file.
-        drop(self.lock.set_len(0));
-    }
-}
-
-fn lock(dir: &Path, job: &str) -> Result<File> {
-    let path = dir.join("LOCK");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = file.map_err(Error::open("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            let holder = match holder.trim() {
-                "" => "another process".to_owned(),
-                holder => holder.to_owned(),
-            };
-            return Err(Error::InUse { dir: dir.to_owned(), holder });
-        }
-        Err(TryLockError::Error(source)) => return Err(Error::Open { path, action: "lock", source }),
-    }
-    let holder = format!("process {} (job `{job}`)\n", std::process::id());
-    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
-    written.map_err(Error::open("write", &path))?;
-    Ok(file)
-}
-
-fn check_meta(dir: &Path, job: &str) -> Result<()> {
-    let path = dir.join("meta.json");
-    let json = match fs::read(&path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return write_meta(dir, &path, job),
-        Err(source) => return Err(Error::Open { path, action: "read", source }),
-    };
-    // The version first: another one may have other fields.
-    let value: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
-    if let Some(found) = value["format"].as_u64().filter(|found| *found != u64::from(FORMAT)) {
-        let found = u32::try_from(found).unwrap_or(u32::MAX);
-        return Err(Error::Version { path, found, expected: FORMAT });
-    }
-    let meta: Meta = serde_json::from_value(value).map_err(|error| Error::Open {
-        path: path.clone(),
-        action: "understand",
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
-    })?;
-    if meta.job == job {
-        return Ok(());
-    }
-    Err(Error::OtherJob { dir: dir.to_owned(), found: meta.job, expected: job.to_owned() })
-}
-
-fn write_meta(dir: &Path, path: &Path, job: &str) -> Result<()> {
-    let meta = Meta { format: FORMAT, job: job.to_owned() };
-    let mut json = serde_json::to_vec_pretty(&meta).expect("a number and a string are always JSON");
-    json.push(b'\n');
-    let temporary = path.with_extension("json.tmp");
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(&json)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_dir(dir)
-    });
-    written.map_err(Error::open("write", path))
 }
 
 impl Paths {

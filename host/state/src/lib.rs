@@ -7,7 +7,7 @@
 //! ```text
 //! DIR/
 //!   LOCK                     locked while a store is open; holds the process number and the job's name
-//!   meta.json                format version, job
+//!   meta.json                format version, job, whether there were commits
 //!   log/00...042.log         the commit log, in segments ........................ see `log` and `record`
 //!   store/0001/              the checkpoint store (sled): state up to some commit  see `checkpoint`
 //!   snapshot/00...040/       the whole state in plain Arrow files ................ see `snapshot`
@@ -30,13 +30,17 @@ mod codec;
 mod error;
 mod fold;
 mod folder;
+mod forget;
+mod lock;
 mod log;
+mod meta;
 mod overlay;
 mod record;
 mod recover;
 mod snapshot;
 mod state;
 mod store;
+mod sweep;
 mod tuning;
 mod worker;
 
@@ -44,4 +48,5 @@ mod worker;
 mod tests;
 
 pub use error::{Error, Result};
+pub use forget::forget;
 pub use store::{FileStateStore, StateOptions};

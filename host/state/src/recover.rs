@@ -17,6 +17,7 @@ use crate::log::{self, replay};
 use crate::overlay::Overlay;
 use crate::snapshot::{self, Snapshot};
 use crate::state::Merge;
+use crate::sweep::{self, sweep_away};
 
 /// What a store goes on from.
 pub(crate) struct Start {
@@ -38,12 +39,17 @@ enum Base {
     Nothing,
 }
 
-/// Reads everything back.
-pub(crate) fn recover(paths: &Paths, open_limit: Duration) -> Result<Start> {
+/// Reads everything back. With `has_commits` there was something to read.
+pub(crate) fn recover(paths: &Paths, has_commits: bool, open_limit: Duration) -> Result<Start> {
     let mut notes = Vec::new();
     let store_failure = match open_checkpoint(paths, open_limit, &mut notes)? {
         Opened::Good(checkpoint) => match load(paths, Base::Checkpoint(checkpoint), &mut notes) {
-            Ok(start) => return finish(paths, start, notes),
+            Ok(start) if start.recovered.last.is_some() || !has_commits => return finish(paths, start, notes),
+            Ok(start) => {
+                let path = start.checkpoint.map_or_else(|| paths.store.clone(), |store| store.dir().to_owned());
+                let reason = "neither it nor the log holds a commit, and there were some".to_owned();
+                move_aside(paths, &Error::Store { path, reason, damaged: true }, &mut notes)?
+            }
             Err(failure @ Error::Store { .. }) => move_aside(paths, &failure, &mut notes)?,
             Err(other) => return Err(other),
         },
@@ -63,6 +69,12 @@ pub(crate) fn recover(paths: &Paths, open_limit: Duration) -> Result<Start> {
         }
     }
     match load(paths, Base::Nothing, &mut notes) {
+        Ok(start) if has_commits && start.recovered.last.is_none() => Err(Error::CommitsMissing {
+            dir: paths.dir.clone(),
+            log: paths.log.clone(),
+            store: store_failure,
+            snapshot: snapshot_failure,
+        }),
         Ok(start) => {
             if !snapshots.is_empty() {
                 notes
@@ -95,7 +107,7 @@ fn open_checkpoint(paths: &Paths, limit: Duration, notes: &mut Vec<String>) -> R
         Ok(Some(checkpoint)) => Ok(Opened::Good(Box::new(checkpoint))),
         Ok(None) => {
             // Its making was broken off before it held anything: nothing is lost with it.
-            std::fs::remove_dir_all(&dir).map_err(Error::open("remove", &dir))?;
+            sweep_away(&dir, sweep::checkpoint).map_err(Error::open("remove", &dir))?;
             Ok(Opened::None)
         }
         Err(failure @ Error::Store { .. }) => move_aside(paths, &failure, notes).map(Opened::Bad),
@@ -197,9 +209,6 @@ impl Base {
 fn finish(paths: &Paths, mut start: Start, notes: Vec<String>) -> Result<Start> {
     if start.snapshot.is_none() {
         start.snapshot = snapshot::list(&paths.snapshot)?.first().map(|(epoch, _)| *epoch);
-    }
-    for note in &notes {
-        tracing::warn!(folder = %paths.dir.display(), "{note}");
     }
     start.recovered.notes = notes;
     Ok(start)

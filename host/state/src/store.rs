@@ -21,13 +21,13 @@ const BUFFER_BYTES_KEPT: usize = 64 << 20;
 /// Settings of a [`FileStateStore`].
 #[derive(Clone)]
 pub struct StateOptions {
-    /// The state folder; made if it is not there. One job has one folder.
+    /// The state folder; made if it is not there, else empty or made by this job. One job has one folder.
     pub dir: PathBuf,
     /// The job's name. A folder that another job made is refused.
     pub job: String,
     /// How often the log is folded into the checkpoint store, in the background; milliseconds. 0 = after every commit.
     pub fold_every_ms: u64,
-    /// Tells when a fold is due.
+    /// Tells when a fold is due, and how long to wait for the lock of a process that was killed.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -56,13 +56,14 @@ struct Running {
 impl FileStateStore {
     /// Locks the folder and checks that it is this job's.
     ///
-    /// **Errors**: MP0701 in use; MP0705 made by another version; MP0707 made by another job; MP0708 cannot be opened or made.
+    /// **Errors**: MP0701 in use; MP0705 made by another version; MP0707 made by another job, or a folder with other files in it;
+    /// MP0708 cannot be opened or made, or is damaged.
     pub fn open(options: StateOptions) -> Result<Self> {
         Self::open_with(options, Tuning::default(), Box::new(RealDisk))
     }
 
     pub(crate) fn open_with(options: StateOptions, tuning: Tuning, disk: Box<dyn LogDisk>) -> Result<Self> {
-        let folder = Some(Folder::open(&options.dir, &options.job)?);
+        let folder = Some(Folder::open(&options.dir, &options.job, &*options.clock)?);
         Ok(Self { options, tuning, disk: Some(disk), running: None, folder, buffer: Vec::new() })
     }
 
@@ -89,13 +90,16 @@ impl FileStateStore {
     }
 
     fn start(&mut self) -> Result<Recovered> {
-        let folder = self.folder.as_ref().ok_or_else(|| Error::misuse("`recover` is called after `close`"))?;
+        let folder = self.folder.as_mut().ok_or_else(|| Error::misuse("`recover` is called after `close`"))?;
         if self.disk.is_none() {
             return Err(Error::misuse("`recover` is called twice"));
         }
         let paths = folder.paths().clone();
         let Start { recovered, checkpoint, snapshot, snapshot_due, unfolded_bytes } =
-            recover(&paths, self.tuning.open_limit)?;
+            recover(&paths, folder.has_commits(), self.tuning.open_limit)?;
+        if recovered.last.is_some() {
+            folder.note_commits();
+        }
         let last = recovered.last.map_or(0, |(epoch, _)| epoch.0);
         let disk = self.disk.take().expect("it was there above, and nobody else takes it");
         let log = LogWriter::try_new(&paths.log, disk, last + 1, self.tuning.segment_bytes)?;
@@ -128,6 +132,9 @@ impl FileStateStore {
         running.fold.committed(epoch, bytes, now_us);
         if buffer.capacity() <= BUFFER_BYTES_KEPT {
             self.buffer = buffer;
+        }
+        if let Some(folder) = &mut self.folder {
+            folder.note_commits();
         }
         Ok(CommitStats { bytes })
     }

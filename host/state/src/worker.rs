@@ -12,6 +12,7 @@ use crate::folder::Paths;
 use crate::log::{self, replay};
 use crate::overlay::Overlay;
 use crate::snapshot::{self, Snapshot};
+use crate::sweep::{self, sweep_away};
 use crate::tuning::Tuning;
 
 pub(crate) struct Worker {
@@ -130,7 +131,9 @@ impl Worker {
             let opened = if self.damaged { Ok(None) } else { Checkpoint::open(&dir, self.tuning.open_limit) };
             match opened {
                 Ok(Some(checkpoint)) => return Ok(checkpoint),
-                Ok(None) if !self.damaged => std::fs::remove_dir_all(&dir).map_err(Error::open("remove", &dir))?,
+                Ok(None) if !self.damaged => {
+                    sweep_away(&dir, sweep::checkpoint).map_err(Error::open("remove", &dir))?;
+                }
                 Ok(None) | Err(Error::Store { damaged: true, .. }) => {
                     let to = self.paths.move_aside(&dir)?;
                     tracing::warn!(store = %to.display(), "the checkpoint store is damaged and was moved here; a new one is made");
@@ -181,6 +184,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use millpond_testkit::ManualClock;
     use millpond_testkit::contract::state_store::Contents;
     use tempfile::TempDir;
 
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn store_found_damaged_in_use_is_made_anew_from_the_snapshot() {
         let dir = TempDir::new().unwrap();
-        let folder = Folder::open(dir.path(), "job").unwrap();
+        let folder = Folder::open(dir.path(), "job", &ManualClock::new(0)).unwrap();
         let paths = folder.paths().clone();
         let start = WorkerStart { checkpoint: None, snapshot: None, snapshot_due: false };
         let mut worker = Worker::new(paths.clone(), "job".to_owned(), Tuning::default(), start);
@@ -218,7 +222,7 @@ mod tests {
         drop(worker);
         assert!(dir.path().join("store.damaged-0003").exists());
         assert!(dir.path().join("store/0004").exists() && !dir.path().join("store/0003").exists());
-        let start = recover(&paths, Tuning::default().open_limit).unwrap();
+        let start = recover(&paths, false, Tuning::default().open_limit).unwrap();
         assert_eq!(start.unfolded_bytes, 0);
         assert_eq!(start.recovered.notes, [""; 0]);
         assert_eq!(Contents::of(start.recovered), after(35));
@@ -231,7 +235,7 @@ mod tests {
             Tuning { snapshot_bytes: u64::MAX, snapshot_folds: 8, ..Tuning::default() },
         ] {
             let dir = TempDir::new().unwrap();
-            let folder = Folder::open(dir.path(), "job").unwrap();
+            let folder = Folder::open(dir.path(), "job", &ManualClock::new(0)).unwrap();
             let paths = folder.paths().clone();
             let start = WorkerStart { checkpoint: None, snapshot: None, snapshot_due: false };
             let mut worker = Worker::new(paths.clone(), "job".to_owned(), tuning, start);

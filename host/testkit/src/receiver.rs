@@ -91,10 +91,11 @@ impl Receiver for ScriptReceiver {
         let split = |partition: usize| Split {
             locator: [(self.given as u32).to_le_bytes(), (partition as u32).to_le_bytes()].concat(),
             place: format!("script batch {} partition {partition}", self.given),
+            bytes: Some(batch[partition].rows.get_array_memory_size() as u64),
         };
         let splits = (0..batch.len()).map(split).collect();
         self.given += 1;
-        Ok(Poll { splits, more: self.given < batches.len(), ended: false, reports: Vec::new() })
+        Ok(Poll { splits, more: self.given < batches.len(), ..Poll::default() })
     }
 
     fn reader(&self) -> Arc<dyn SplitReader> {

@@ -11,7 +11,7 @@ use crate::text;
 pub fn build(args: &BuildArgs, screen: &Screen) -> Result<(), Failure> {
     if !args.dir.is_dir() {
         return Err(match args.dir.exists() {
-            false => Error::Missing { path: args.dir.clone() },
+            false => Error::NoFolder { path: args.dir.clone() },
             true => Error::NotAPlugin {
                 folder: args.dir.clone(),
                 reason: "it is a file".to_owned(),

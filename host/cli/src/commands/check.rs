@@ -16,6 +16,7 @@ pub fn check(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
     job.cross_check()?;
     job.check_modes()?;
     job.check_trigger()?;
+    job.check_loops()?;
     job.load_transforms()?;
     let runtime = io_runtime()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

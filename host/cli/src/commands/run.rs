@@ -1,38 +1,43 @@
 //! `millpond run`: wires a job together and runs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millpond_core::{BoxError, Clock, StopSignal, SystemClock};
-use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, Summary, Trigger};
+use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, Trigger};
 use millpond_state::{FileStateStore, StateOptions};
 use tokio::runtime::Runtime;
 
 use super::{Failure, io_runtime};
-use crate::args::RunArgs;
+use crate::args::{LogFormat, RunArgs};
 use crate::error::Result;
 use crate::job::LoadedJob;
-use crate::job_file::cores;
+use crate::job_file::{JobFile, cores};
 use crate::progress::Progress;
 use crate::screen::Screen;
-use crate::{fresh, signals, summary};
+use crate::watched_store::WatchedStore;
+use crate::{paths, signals, summary};
 
 /// Runs a job to its end, or until it is told to stop.
-pub fn run(args: &RunArgs, screen: &Screen) -> Result<(), Failure> {
+pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Failure> {
     let job = LoadedJob::load(&args.job)?;
     job.cross_check()?;
     job.check_modes()?;
     job.check_trigger()?;
+    job.check_loops()?;
     let runtime = io_runtime()?;
     let stop = StopSignal::new();
     let state_dir = match &args.state {
-        Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
+        Some(dir) => paths::without_detours(std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
         None => job.file.state_dir(),
     };
-    let (name, trigger) = (job.file.job.name.clone(), job.file.job.trigger);
-    let mut runner = assemble(job, args.fresh, state_dir.clone(), &runtime, screen)?;
+    let (name, trigger, inputs) = (job.file.job.name.clone(), job.file.job.trigger, inputs(&job.file));
+    let (mut runner, had_commit) = assemble(job, args.fresh, state_dir.clone(), &runtime, screen)?;
     signals::listen(&runtime, &stop, screen)?;
-    screen.start_live();
+    if format == LogFormat::Text {
+        screen.start_live();
+    }
     let result = runner.run(&stop);
     screen.end_live();
     runtime.shutdown_background();
@@ -45,21 +50,24 @@ pub fn run(args: &RunArgs, screen: &Screen) -> Result<(), Failure> {
         return Err(Failure::Aborted);
     }
     let how = if stop.is_raised() { "stopped" } else { "done" };
-    screen.message(&summary::render(&name, how, &summary));
-    if let Some(hint) = nothing_new(trigger, &stop, &summary) {
-        screen.message(&format!("{hint} (state: {})", state_dir.display()));
-    }
+    let is_idle = trigger == Trigger::AvailableNow && !stop.is_raised() && summary.batches == 0;
+    let hint = is_idle.then(|| idle_hint(had_commit, &inputs, &state_dir));
+    screen.message(&match format {
+        LogFormat::Text => summary::render(&name, how, &summary, hint.as_deref()),
+        LogFormat::Json => summary::render_json(&name, how, &summary, hint.as_deref()),
+    });
     Ok(())
 }
 
-/// Opens everything outside, the state last: whatever fails before it leaves no trace.
+/// Opens everything outside, the state last: whatever fails before it leaves no trace, and forgets nothing. Says besides
+/// whether the state had a commit.
 fn assemble(
     job: LoadedJob,
     is_fresh: bool,
     state_dir: PathBuf,
     runtime: &Runtime,
     screen: &Screen,
-) -> Result<JobRunner> {
+) -> Result<(JobRunner, bool)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let transforms = job.load_transforms()?;
     let pool = Arc::new(ComputePool::try_new(cores())?);
@@ -67,7 +75,7 @@ fn assemble(
     let sinks = job.open_sinks(screen)?;
     let LoadedJob { file, component, graph, .. } = job;
     if is_fresh {
-        fresh::forget(&state_dir, &file.job.name)?;
+        millpond_state::forget(&state_dir, &file.job.name)?;
     }
     let store = FileStateStore::open(StateOptions {
         dir: state_dir,
@@ -75,6 +83,8 @@ fn assemble(
         fold_every_ms: file.checkpoint.fold_every_ms,
         clock: Arc::clone(&clock),
     })?;
+    let had_commit = Arc::new(AtomicBool::new(false));
+    let store = WatchedStore::new(Box::new(store), Arc::clone(&had_commit));
     let options = JobOptions {
         name: file.job.name.clone(),
         batch_interval_ms: file.job.batch_interval_ms,
@@ -95,11 +105,40 @@ fn assemble(
         pool,
         listener,
     };
-    JobRunner::try_new(options, parts).map_err(BoxError::from)
+    let runner = JobRunner::try_new(options, parts)?;
+    Ok((runner, had_commit.load(Ordering::Relaxed)))
 }
 
-/// A second run over input that is finished shows nothing, which looks like a fault to those who do not expect it.
-fn nothing_new(trigger: Trigger, stop: &StopSignal, summary: &Summary) -> Option<&'static str> {
-    let is_idle = trigger == Trigger::AvailableNow && !stop.is_raised() && summary.rows_in == 0;
-    is_idle.then_some("nothing new since the last run; --fresh starts from the beginning")
+/// Where the job looks for input, for a person: `lines: data/*.txt`.
+fn inputs(file: &JobFile) -> String {
+    let inputs = file.sources.iter().filter_map(|(name, source)| Some((name, source.files.as_ref()?)));
+    inputs.map(|(name, files)| format!("{name}: {}", files.path)).collect::<Vec<_>>().join(", ")
+}
+
+/// A run without a batch shows nothing, which looks like a fault to those who do not expect it.
+fn idle_hint(had_commit: bool, inputs: &str, state_dir: &Path) -> String {
+    match had_commit {
+        true => format!(
+            "nothing new since the last run; --fresh starts from the beginning (state: {})",
+            state_dir.display()
+        ),
+        false if inputs.is_empty() => "no input was found".to_owned(),
+        false => format!("no input was found ({inputs})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_run_says_why() {
+        let hint = |had_commit, inputs| idle_hint(had_commit, inputs, Path::new("/s"));
+        assert_eq!(
+            hint(true, "lines: data/*.txt"),
+            "nothing new since the last run; --fresh starts from the beginning (state: /s)"
+        );
+        assert_eq!(hint(false, "lines: data/*.txt"), "no input was found (lines: data/*.txt)");
+        assert_eq!(hint(false, ""), "no input was found");
+    }
 }

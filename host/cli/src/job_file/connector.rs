@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use millpond_connectors::{SinkSpec, SourceSpec, SpecError};
 use serde_json::Value as Json;
 
-use super::Defined;
 use super::reader::{Reader, unknown_word};
+use super::{Defined, Files};
 use crate::error::Error;
 
 /// What a source and a sink have in common as far as the job file goes.
@@ -69,7 +69,8 @@ pub(super) fn known_keys(section: &str, connector_type: &str) -> Option<Vec<Stri
 fn read_all<C: Connector>(section: &Reader<'_>) -> Result<BTreeMap<String, Defined<C>>, Error> {
     let mut result = BTreeMap::new();
     for (name, table) in section.tables()? {
-        result.insert(name.to_owned(), Defined { spec: read_one(&table)?, place: table.place().clone() });
+        let spec = read_one(&table)?;
+        result.insert(name.to_owned(), Defined { spec, place: table.place().clone(), files: files(&table)? });
     }
     Ok(result)
 }
@@ -78,7 +79,7 @@ fn read_one<C: Connector>(table: &Reader<'_>) -> Result<C, Error> {
     let types = C::types();
     let allowed = types.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ");
     let connector_type = table.text("type", &allowed)?;
-    let connector_type = connector_type.ok_or_else(|| table.wrong("type", "is missing", allowed.as_str()))?;
+    let connector_type = connector_type.ok_or_else(|| table.missing_key("type", allowed.as_str()))?;
     if !types.contains(&connector_type) {
         return Err(table.wrong("type", unknown_word(connector_type, types.iter().copied()), allowed));
     }
@@ -86,9 +87,38 @@ fn read_one<C: Connector>(table: &Reader<'_>) -> Result<C, Error> {
     known.extend(C::keys(connector_type).into_iter().filter(|key| *key != "type"));
     table.check_keys(&known, &format!("a {} of type `{connector_type}` has", C::KIND))?;
     C::parse(connector_type, settings(table)?).map_err(|SpecError { key, message }| match key {
+        Some(key) if table.entries().contains_key(&key) => {
+            let (problem, allowed) = split_message(&message);
+            table.wrong(&key, problem, allowed)
+        }
+        Some(key) if message.contains("is missing") => table.missing_key(&key, ""),
         Some(key) => table.wrong(&key, message, ""),
         None => table.wrong_as_a_whole(message),
     })
+}
+
+/// Cuts a connector's message into what is wrong and what is allowed instead, where it says that.
+fn split_message(message: &str) -> (String, &str) {
+    let cuts = [": it must be ", ", expected ", ": write ", ": name ", ": use "];
+    let (problem, allowed) = cuts.iter().find_map(|cut| message.split_once(cut)).unwrap_or((message, ""));
+    match allowed.split_once("; did you mean ") {
+        Some((allowed, suggestion)) => (format!("{problem}; did you mean {suggestion}"), allowed),
+        None => (problem.to_owned(), allowed),
+    }
+}
+
+/// Where the connector reads or writes files, as far as the job file says it.
+fn files(table: &Reader<'_>) -> Result<Option<Files>, Error> {
+    if !matches!(table.text("type", "")?, Some("files" | "file")) {
+        return Ok(None);
+    }
+    let extension = match table.text("format", "")? {
+        Some("text") => "txt",
+        Some("csv") => "csv",
+        _ => "jsonl",
+    };
+    let path = table.text("path", "")?;
+    Ok(path.map(|path| Files { path: path.to_owned(), place: table.place_of("path"), extension }))
 }
 
 /// The connector's keys as JSON.

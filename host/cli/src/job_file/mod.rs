@@ -25,6 +25,7 @@ pub use sections::{Checkpoint, Job};
 pub use tree::{Entry, Place, Table, Value};
 
 use crate::error::Error;
+use crate::paths;
 
 /// The name of a job file.
 pub const FILE_NAME: &str = "millpond.toml";
@@ -59,6 +60,19 @@ pub struct Defined<T> {
     pub spec: T,
     /// Where its table begins.
     pub place: Place,
+    /// Where it reads or writes files, if it does.
+    pub files: Option<Files>,
+}
+
+/// The files of a source or a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// `path`, as written.
+    pub path: String,
+    /// Where it is written.
+    pub place: Place,
+    /// How the names of files end that a sink of this format makes.
+    pub extension: &'static str,
 }
 
 /// A component that serves as a step: `[transforms.NAME]`.
@@ -97,7 +111,8 @@ impl JobFile {
     /// The state folder unless `--state` names another.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
-        self.checkpoint.dir.clone().unwrap_or_else(|| self.dir.join(".millpond/state").join(&self.job.name))
+        let dir = self.checkpoint.dir.clone();
+        paths::without_detours(dir.unwrap_or_else(|| self.dir.join(".millpond/state").join(&self.job.name)))
     }
 }
 

@@ -6,6 +6,7 @@ use millpond_connectors::units;
 
 use super::tree::{Entry, Place, Table, Value};
 use crate::error::{Error, did_you_mean};
+use crate::text;
 
 /// A table that is being read, and where it stands.
 pub(super) struct Reader<'a> {
@@ -91,6 +92,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn missing_key(&self, key: &str, allowed: impl Into<String>) -> Error {
+        Error::MissingKey {
+            place: self.place.clone(),
+            table: self.path.clone(),
+            key: key.to_owned(),
+            allowed: allowed.into(),
+        }
+    }
+
     /// Something is wrong with the table that is no single key's fault.
     pub(super) fn wrong_as_a_whole(&self, problem: impl Into<String>) -> Error {
         Error::WrongValue {
@@ -127,18 +137,19 @@ impl<'a> Reader<'a> {
 
     /// A duration in milliseconds.
     pub(super) fn duration_ms(&self, key: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Error> {
-        let allowed =
-            format!("text such as \"500ms\", \"10s\" or \"2m\", from {} ms to {} ms", range.start(), range.end());
+        let [least, most] = [*range.start(), *range.end()].map(text::whole_duration_ms);
+        let allowed = format!("text such as \"500ms\", \"10s\" or \"2m\", from {least} to {most}");
         self.measure(key, units::parse_duration_ms, range, &allowed)
     }
 
     /// A size in bytes; a plain number is bytes.
     pub(super) fn bytes(&self, key: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Error> {
-        if let Some(Value::Integer(_)) = self.table.get(key).map(|entry| &entry.value) {
-            return self.whole_number(key, range);
+        let [least, most] = [*range.start(), *range.end()].map(text::whole_bytes);
+        let allowed = format!("text such as \"64KiB\" or \"256MiB\", from {least} to {most}");
+        if let Some(Value::Integer(number)) = self.table.get(key).map(|entry| &entry.value) {
+            let value = u64::try_from(*number).ok().filter(|value| range.contains(value));
+            return value.map(Some).ok_or_else(|| self.wrong(key, format!("{number} is out of range"), allowed));
         }
-        let allowed =
-            format!("text such as \"64KiB\" or \"256MiB\", from {} bytes to {} bytes", range.start(), range.end());
         self.measure(key, units::parse_bytes, range, &allowed)
     }
 

@@ -132,10 +132,10 @@ fn read_transforms(transforms: &Reader<'_>, dir: &Path) -> Result<BTreeMap<Strin
         table.check_keys(&["component", "params"], "a transform has")?;
         let allowed = "text: the path of a component of world `transform`";
         let component = table.text("component", allowed)?;
-        let component = component.ok_or_else(|| table.wrong("component", "is missing", allowed))?;
+        let component = component.ok_or_else(|| table.missing_key("component", allowed))?;
         let params = table.table("params")?.map_or_else(|| Ok(Vec::new()), |params| params.params())?;
         let spec = Transform { component: dir.join(component), component_place: table.place_of("component"), params };
-        result.insert(name.to_owned(), Defined { spec, place: table.place().clone() });
+        result.insert(name.to_owned(), Defined { spec, place: table.place().clone(), files: None });
     }
     Ok(result)
 }

@@ -55,7 +55,8 @@ fn every_section_is_read() {
     assert_eq!((file.job.name.as_str(), file.job.batch_interval_ms), ("wordcount", 1000));
     assert_eq!((file.job.trigger, file.job.parallelism), (Trigger::AvailableNow, 3));
     assert_eq!(file.job.on_bad_record, OnBadRecord::Fail);
-    assert!(file.sources.contains_key("lines") && file.sinks.contains_key("counts"));
+    assert_eq!(file.sources["lines"].files.as_ref().unwrap().path, "data/*.txt");
+    assert!(file.sinks["counts"].files.is_none());
     let params: Vec<_> = file.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(params, ["greeting=hello", "loud=true", "ratio=0.5", "top=10"]);
     assert_eq!((file.limits.memory_bytes, file.limits.output_bytes), (64 << 20, 1_000_000));
@@ -107,6 +108,7 @@ fn transforms_have_a_component_and_params() {
     assert_eq!(transform.params, [("lower".to_owned(), "true".to_owned())]);
     insta::assert_snapshot!(error("[transforms.clean]\nparams = {}", &[]), @r"
     error[MP0104]: millpond.toml:1: transforms.clean.component: is missing
+    help: add `component = ...` to [transforms.clean]
     help: allowed: text: the path of a component of world `transform`
     ");
 }
@@ -141,11 +143,11 @@ fn an_unknown_key_gets_a_suggestion_and_the_known_ones() {
 fn a_wrong_value_says_what_is_allowed() {
     insta::assert_snapshot!(error("[job]\nbatch-interval = \"0ms\"\n", &[]), @r#"
     error[MP0104]: millpond.toml:2: job.batch-interval: `0ms` is out of range
-    help: allowed: text such as "500ms", "10s" or "2m", from 1 ms to 86400000 ms
+    help: allowed: text such as "500ms", "10s" or "2m", from 1 ms to 1 day
     "#);
     insta::assert_snapshot!(error("[job]\nbatch-interval = 500\n", &[]), @r#"
     error[MP0104]: millpond.toml:2: job.batch-interval: expected text, found a whole number
-    help: allowed: text such as "500ms", "10s" or "2m", from 1 ms to 86400000 ms
+    help: allowed: text such as "500ms", "10s" or "2m", from 1 ms to 1 day
     "#);
     insta::assert_snapshot!(error("[job]\ntrigger = \"continous\"\n", &[]), @r#"
     error[MP0104]: millpond.toml:2: job.trigger: unknown value `continous`; did you mean `continuous`?
@@ -174,6 +176,7 @@ fn a_wrong_value_says_what_is_allowed() {
 fn a_connector_needs_a_type_that_exists() {
     insta::assert_snapshot!(error("[sources.lines]\npath = \"x\"\n", &[]), @r#"
     error[MP0104]: millpond.toml:1: sources.lines.type: is missing
+    help: add `type = ...` to [sources.lines]
     help: allowed: "files" or "socket"
     "#);
     insta::assert_snapshot!(error("[sources.lines]\ntype = \"file\"\n", &[]), @r#"
@@ -184,10 +187,31 @@ fn a_connector_needs_a_type_that_exists() {
 
 #[test]
 fn a_connectors_own_error_gets_its_place() {
-    let missing = error("[job]\n\n[sources.lines]\ntype = \"files\"\n", &[]);
-    assert!(missing.starts_with("error[MP0104]: millpond.toml:3: sources.lines.path: "), "{missing}");
-    let wrong = error("[sources.lines]\ntype = \"files\"\npath = 5\n", &[]);
-    assert!(wrong.starts_with("error[MP0104]: millpond.toml:3: sources.lines.path: "), "{wrong}");
+    insta::assert_snapshot!(error("[job]\n\n[sources.lines]\ntype = \"files\"\n", &[]), @r"
+    error[MP0104]: millpond.toml:3: sources.lines.path: is missing
+    help: add `path = ...` to [sources.lines]
+    ");
+    for (line, key, help) in [
+        ("path = 5", "path", "text"),
+        ("format = \"xml\"", "format", "one of \"text\", \"csv\""),
+        ("max-bytes-per-batch = \"5 apples\"", "max-bytes-per-batch", "a number and a unit, such as \"64MiB\""),
+        ("max-files-per-batch = 0", "max-files-per-batch", "a whole number of at least 1"),
+        ("path = \"\"", "path", "a file, a folder or a pattern"),
+        ("format = \"jsn\"", "format", "one of \"text\", \"csv\""),
+    ] {
+        let path = if key == "path" { "" } else { "path = \"x\"\n" };
+        let error = error(&format!("[sources.lines]\ntype = \"files\"\n{line}\n{path}"), &[]);
+        assert!(error.starts_with(&format!("error[MP0104]: millpond.toml:3: sources.lines.{key}: ")), "{error}");
+        assert!(error.contains(&format!("\nhelp: allowed: {help}")), "{error}");
+    }
+}
+
+#[test]
+fn a_range_is_told_in_whole_units() {
+    insta::assert_snapshot!(error("[limits]\nmemory = 5\n", &[]), @r#"
+    error[MP0104]: millpond.toml:2: limits.memory: 5 is out of range
+    help: allowed: text such as "64KiB" or "256MiB", from 64 KiB to 4 GiB
+    "#);
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl CsvRows {
                     self.hold(line);
                     Ok(())
                 }
-                Parsed::QuoteOpen => Err(open_quote()),
+                Parsed::QuoteOpen => Err(OPEN_QUOTE.to_owned()),
             };
         }
         self.hold(line);
@@ -105,6 +105,13 @@ impl CsvRows {
         let parsed = self.fields.parse(&text, self.options.delimiter);
         let names: Vec<&str> = self.fields.iter().map(|(name, _)| name).collect();
         self.width = names.len();
+        let wanted = self.schema.fields().iter().map(|field| field.name());
+        if let Some(column) = wanted.into_iter().find(|wanted| is_twice(&names, wanted)).cloned() {
+            self.places = Some(Vec::new());
+            let header = names.join(", ");
+            self.failure = Some(Error::ColumnTwice { place: self.name.clone(), column, header });
+            return;
+        }
         let find = |schema: &Schema| -> Result<Vec<usize>, String> {
             let fields = schema.fields().iter();
             let place = |wanted: &String| {
@@ -209,17 +216,26 @@ impl CsvRows {
         for (bytes, index, byte) in self.close() {
             match self.record(bytes.strip_suffix(b"\r").unwrap_or(&bytes)) {
                 Ok(Parsed::Complete) => {}
-                Ok(Parsed::QuoteOpen) => bad.add(index, byte, open_quote()),
+                Ok(Parsed::QuoteOpen) => bad.add(index, byte, LOST_QUOTE.to_owned()),
                 Err(reason) => bad.add(index, byte, reason),
             }
         }
     }
 }
 
-fn open_quote() -> String {
-    "a quote is opened and not closed (a half-written row, or a line end in a field: that needs multiline = true)"
-        .to_owned()
+/// Whether it cannot be told which field of a header is meant. Names that the plan does not want may stand twice.
+fn is_twice(names: &[&str], wanted: &str) -> bool {
+    let exact = names.iter().filter(|name| **name == wanted).count();
+    exact > 1 || exact == 0 && names.iter().filter(|name| name.trim() == wanted).count() > 1
 }
+
+/// Without `multiline`.
+const OPEN_QUOTE: &str =
+    "a quote is opened and not closed (a half-written row, or a line end in a field: that needs multiline = true)";
+
+/// With `multiline`.
+const LOST_QUOTE: &str = "a quote is opened and not closed before the record grows too long or the file ends \
+                          (a half-written row, or a quote in a field that is not doubled)";
 
 /// The fields of one record, unquoted, one after the other.
 #[derive(Default)]

@@ -170,15 +170,21 @@ impl Decoder {
         }
     }
 
-    /// Takes the next bytes.
+    /// How many bytes were taken: unpacked ones, if the input was packed.
+    #[cfg(feature = "files")]
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        self.taken_bytes
+    }
+
+    /// Takes the next bytes. **Errors**: when they are more than a record batch can hold, at once.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<(), DecodeError> {
         self.taken_bytes += chunk.len() as u64;
         if self.taken_bytes > INPUT_BYTES_MAX {
             let place = self.bad.name.clone();
             return Err(DecodeError::Fatal(Error::SplitTooLarge { place, limit_bytes: INPUT_BYTES_MAX }));
         }
-        if std::mem::take(&mut self.at_start) && !matches!(self.rows, Rows::Text(_)) {
-            // Spreadsheets like to write a byte order mark; in plain text it is content.
+        if std::mem::take(&mut self.at_start) {
+            // Spreadsheets and editors like to write a byte order mark, and nobody wants it in the first word.
             chunk = chunk.strip_prefix(b"\xef\xbb\xbf").unwrap_or(chunk);
         }
         let Self { rows, lines, bad, line_bytes_max, .. } = self;
@@ -249,11 +255,11 @@ impl BadRecords {
         bytes_max: usize,
         decode: impl FnOnce(&Line<'_>, &mut Self) -> Result<(), String>,
     ) {
-        let result = match line.too_long {
-            None => decode(line, self),
-            Some(length) => Err(format!(
-                "the line has {length} bytes, more than the {bytes_max} that are allowed; raise line-bytes-max"
-            )),
+        let result = if line.too_long {
+            // Who fed the line may have kept no more of it than shows this, so its length is not told.
+            Err(format!("the line has more than {bytes_max} bytes; raise line-bytes-max"))
+        } else {
+            decode(line, self)
         };
         if let Err(reason) = result {
             self.add(line.index, line.byte, reason);

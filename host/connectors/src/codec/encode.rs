@@ -1,5 +1,6 @@
 //! Rows to bytes: text, CSV, JSON lines. What is written here is read back equal by the decoders beside this file
-//! (`tests.rs`), except that plain text cannot tell null from empty or a line end in a value from one after it.
+//! (`tests.rs`), except that plain text cannot tell null from empty, nor, in a single column, a line end in a value from one
+//! after it.
 
 use std::io::{self, Write};
 
@@ -15,7 +16,8 @@ pub(crate) const BATCH_TIME: &str = "batch_time";
 /// How rows are written.
 #[derive(Clone, Debug)]
 pub(crate) enum Encoding {
-    /// One row a line, columns joined by tabs.
+    /// One row a line, columns joined by tabs. Where there is more than one field, tabs, line ends and backslashes in
+    /// them are written `\t`, `\n`, `\r` and `\\`, so that fields stay apart; a single one stands as it is.
     Text,
     /// RFC 4180, lines end with `\n`.
     Csv {
@@ -66,14 +68,33 @@ fn separate(out: &mut impl Write, delimiter: u8, column: usize) -> io::Result<()
 }
 
 fn text_row(out: &mut impl Write, columns: &[Values<'_>], row: usize, time: Option<BatchTime>) -> io::Result<()> {
+    let joined = columns.len() + usize::from(time.is_some()) > 1;
     for (column, values) in columns.iter().enumerate() {
         separate(out, b'\t', column)?;
         match values.get(row) {
+            Value::Utf8(text) if joined => escaped(out, text)?,
             Value::Utf8(text) => out.write_all(text.as_bytes())?,
             value => out.write_all(value.to_text().as_bytes())?,
         }
     }
     time.map_or(Ok(()), |time| write!(out, "\t{time}"))
+}
+
+fn escaped(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let mut done = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'\t' => br"\t",
+            b'\r' => br"\r",
+            b'\n' => br"\n",
+            b'\\' => br"\\",
+            _ => continue,
+        };
+        out.write_all(&text.as_bytes()[done..at])?;
+        out.write_all(escape)?;
+        done = at + 1;
+    }
+    out.write_all(&text.as_bytes()[done..])
 }
 
 fn csv_row(

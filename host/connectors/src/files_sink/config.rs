@@ -15,7 +15,7 @@ use crate::{RecordFormatSpec, SpecError};
 pub struct FilesSinkOptions {
     /// The folder; made if it is not there; relative to the job file. Give every sink a folder of its own.
     pub path: String,
-    /// `"text"` (columns joined by tabs), `"csv"` or `"json"` (JSON lines, also called `"jsonl"`). Default: `"json"`.
+    /// `"text"` (columns joined by tabs, with `\t`, `\n`, `\r` and `\\` in them escaped), `"csv"` or `"json"` (JSON lines, also called `"jsonl"`). Default: `"json"`.
     #[serde(default = "format")]
     pub format: RecordFormatSpec,
     /// `"append"`, `"update"` or `"complete"`. With `"complete"` a batch without rows makes a file without rows, so that a

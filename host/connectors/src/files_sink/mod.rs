@@ -50,17 +50,52 @@ impl FilesSink {
             suffix: format!(".tmp-{}.{}", file_safe(&open.job), file_safe(&open.name)),
             folder,
         };
-        sink.check(&open.schema).map_err(|reason| Error::SinkMismatch { sink_name: open.name, reason })?;
+        sink.check(&open.schema)
+            .and_then(|()| sink.check_folder())
+            .map_err(|reason| Error::SinkMismatch { sink_name: open.name, reason })?;
+        sink.check_writable()?;
         Ok(sink)
     }
 
-    fn check(&self, schema: &SchemaRef) -> Result<(), String> {
-        if self.folder.exists() && !self.folder.is_dir() {
-            return Err(format!(
-                "{} is a file, and `path` must be a folder: name another one, or move the file away",
-                self.folder.display()
-            ));
+    /// The folder, or the nearest one above it that exists: the others will be made in it.
+    fn nearest(&self) -> &Path {
+        let there = |path: &&Path| path.as_os_str().is_empty() || fs::symlink_metadata(path).is_ok();
+        match self.folder.ancestors().find(there) {
+            Some(path) if !path.as_os_str().is_empty() => path,
+            _ => Path::new("."),
         }
+    }
+
+    fn check_folder(&self) -> Result<(), String> {
+        let nearest = self.nearest();
+        match fs::metadata(nearest) {
+            Ok(found) if !found.is_dir() => Err(format!(
+                "{} is a file, and `path` must be a folder: name another one, or move the file away",
+                nearest.display()
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+                "{} is a link that leads nowhere, and `path` must be a folder: name another one, or mend the link",
+                nearest.display()
+            )),
+            // Writing will tell what is wrong with it.
+            _ => Ok(()),
+        }
+    }
+
+    /// Tries whether files can be made, and leaves nothing behind. Rights alone do not tell: a file system may be read-only,
+    /// or none for files, such as `/proc`.
+    fn check_writable(&self) -> Result<()> {
+        // Should it stay behind in a crash: its name is one of a temporary file.
+        let probe = self.nearest().join(format!(".probe-part-{}", self.suffix));
+        let result = File::create_new(&probe);
+        match result {
+            Ok(_) => fs::remove_file(&probe).map_err(|error| Error::write(&self.folder, error)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(Error::write(&self.folder, error)),
+        }
+    }
+
+    fn check(&self, schema: &SchemaRef) -> Result<(), String> {
         if self.with_time && !matches!(self.encoding, Encoding::Text) && schema.column_with_name(BATCH_TIME).is_some() {
             return Err(format!(
                 "the plan has a column `{BATCH_TIME}`, and the sink adds one of that name: set batch-time = false"

@@ -267,3 +267,40 @@ fn fields_come_in_the_order_of_the_columns() {
     sink.commit(&token).unwrap();
     assert_eq!(files(&dir)[0].1, "{\"b\":\"x\",\"a\":1,\"batch_time\":5}\n");
 }
+
+#[test]
+fn a_folder_that_cannot_be_made_is_refused_at_open() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    for path in ["file", "file/x", "file/x/y"] {
+        let error = try_open(dir.path(), json!({ "path": path }), "counts", pair_schema("a", "b")).err().unwrap();
+        assert_eq!(error.code().0, "MP0603", "{path}");
+        assert!(error.to_string().contains("file is a file"), "{error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_where_no_files_can_be_made_is_refused_at_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = try_open(dir.path(), json!({ "path": "/proc/nope" }), "counts", pair_schema("a", "b")).err().unwrap();
+    assert_eq!(error.code().0, "MP0601");
+    assert!(error.to_string().contains("/proc/nope"), "{error}");
+    std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+    let error = try_open(dir.path(), json!({ "path": "link/x" }), "counts", pair_schema("a", "b")).err().unwrap();
+    assert_eq!(error.code().0, "MP0603");
+}
+
+#[test]
+fn opening_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    try_open(dir.path(), json!({ "path": "a/b" }), "counts", pair_schema("a", "b")).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn text_cells_are_escaped_where_columns_are_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, json!({ "format": "text" }), vec![pairs(&[("a\tb\r\nc\\", 1), ("plain", 2)])]);
+    assert_eq!(files(&dir)[0].1, "a\\tb\\r\\nc\\\\\t1\nplain\t2\n");
+}

@@ -27,14 +27,15 @@ pub struct FilesSourceOptions {
     #[serde(default)]
     pub max_files_per_batch: Option<NonZeroU64>,
     /// At most about so many bytes in one batch: larger files go over several batches, cut at line ends. A gzip file and a
-    /// multi-line CSV file cannot be cut. Default: `"256MiB"`.
+    /// multi-line CSV file cannot be cut; a gzip file counts for eight times its size. Default: `"256MiB"`.
     #[serde(default = "max_bytes_per_batch")]
     pub max_bytes_per_batch: ByteSize,
     /// Passes over the files that are there when the job starts for the first time. Default: `false`.
     #[serde(default)]
     pub new_files_only: bool,
     /// Reads on when a file grows. A last line without a line end then waits for its end; a file that shrinks or is
-    /// replaced is read from its start. Default: `false` (growth is reported).
+    /// replaced is read from its start. Default: `false` (growth, like any other change of a file
+    /// that was read, is reported once and counted as a bad record).
     #[serde(default)]
     pub follow: bool,
     /// A longer line (for multi-line CSV: a longer record) is a bad record. Default: `"1MiB"`.
@@ -49,7 +50,8 @@ pub struct FilesSourceOptions {
     /// CSV only: fields in quotes may hold line ends. Such a file is read as one piece, by one task. Default: `false`.
     #[serde(default)]
     pub multiline: Option<bool>,
-    /// `"skip"`: a record that cannot be decoded is counted and reported; `"fail"`: it fails the job. Default: `"skip"`.
+    /// `"skip"`: a record that cannot be decoded, a file that changed (also after it was read) and a folder that is away are
+    /// counted and reported; `"fail"`: they fail the job. Default: `"skip"`.
     #[serde(default)]
     pub on_bad_record: OnBadRecordSpec,
 }

@@ -1,12 +1,12 @@
 //! Which files there are: a file, the files of a folder, or what a pattern matches.
 
-use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
 use glob::MatchOptions;
 use io::ErrorKind::{NotADirectory, NotFound};
 
+use super::progress::mtime_ns;
 use crate::{Error, Result};
 
 /// Where a source looks for files.
@@ -16,8 +16,9 @@ pub(super) enum Place {
     File(PathBuf),
     /// The files of a folder, without those of the folders in it.
     Folder(PathBuf),
-    /// What matches. The pattern is the whole one, the folder's name escaped in it.
-    Pattern(String),
+    /// What matches. The pattern is the whole one, the folder's name escaped in it; the base is the folder before the
+    /// first part that is a pattern, and `flat` says that only files of that folder can match.
+    Pattern { pattern: String, base: PathBuf, flat: bool },
 }
 
 /// What a look found.
@@ -29,13 +30,6 @@ pub(super) struct Listing {
     pub(super) troubles: Vec<(PathBuf, io::Error)>,
 }
 
-impl Listing {
-    /// Whether the look found this path.
-    pub(super) fn has(&self, path: &OsStr) -> bool {
-        self.paths.binary_search_by(|listed| listed.as_os_str().cmp(path)).is_ok()
-    }
-}
-
 impl Place {
     /// Decides what `path` means, and that the folder to look into is there.
     pub(super) fn try_new(source_name: &str, job_dir: &Path, path: &str) -> Result<Self> {
@@ -44,7 +38,8 @@ impl Place {
         let full = job_dir.join(path);
         match fs::metadata(&full) {
             Ok(found) if found.is_dir() => return Ok(Self::Folder(path.into())),
-            Ok(_) => return Ok(Self::File(path.into())),
+            Ok(found) if found.is_file() && !is_made_when_read(&full) => return Ok(Self::File(path.into())),
+            Ok(_) => return Err(Error::SourcePathUnfit { source_name: source_name.to_owned(), path: full }),
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) || is_pattern(path) => {}
             Err(error) => return Err(Error::read(&full, error)),
         }
@@ -53,16 +48,40 @@ impl Place {
         }
         let base: PathBuf =
             Path::new(path).components().take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy())).collect();
-        let base = job_dir.join(base);
-        if !base.as_os_str().is_empty() && !base.is_dir() {
-            return Err(missing(base));
+        let in_job_dir = job_dir.join(&base);
+        if !in_job_dir.as_os_str().is_empty() && !in_job_dir.is_dir() {
+            return Err(missing(in_job_dir));
         }
         let absolute = Path::new(path).is_absolute() || job_dir.as_os_str().is_empty();
-        Ok(Self::Pattern(if absolute {
+        let pattern = if absolute {
             path.to_owned()
         } else {
             format!("{}/{path}", glob::Pattern::escape(&job_dir.to_string_lossy()))
-        }))
+        };
+        let flat = Path::new(path).parent() == Some(&*base);
+        Ok(Self::Pattern { pattern, base, flat })
+    }
+
+    /// What is wrong with the folder that it looks into, if anything: then nothing is known of the files in it.
+    pub(super) fn outage(&self, job_dir: &Path) -> Option<(PathBuf, io::Error)> {
+        let (Self::Folder(folder) | Self::Pattern { base: folder, .. }) = self else { return None };
+        let full = job_dir.join(folder);
+        let full = if full.as_os_str().is_empty() { Path::new(".") } else { &full };
+        let error = match fs::metadata(full) {
+            Ok(found) if found.is_dir() => return None,
+            Ok(_) => NotADirectory.into(),
+            Err(error) => error,
+        };
+        Some((if folder.as_os_str().is_empty() { full.to_owned() } else { folder.clone() }, error))
+    }
+
+    /// When a name last came into or went from the one folder that it looks into, as the file system has it, nanoseconds
+    /// since the Unix epoch. `None` if it is not one folder, or not there.
+    pub(super) fn folder_time_ns(&self, job_dir: &Path) -> Option<i64> {
+        let (Self::Folder(folder) | Self::Pattern { base: folder, flat: true, .. }) = self else { return None };
+        let full = job_dir.join(folder);
+        let full = if full.as_os_str().is_empty() { Path::new(".") } else { &full };
+        fs::metadata(full).ok().map(|found| mtime_ns(&found))
     }
 
     /// Looks. **Cost**: one directory scan, no look at the files themselves.
@@ -75,7 +94,12 @@ impl Place {
                     listing.troubles.push((folder.clone(), error));
                 }
             }
-            Self::Pattern(pattern) => list_pattern(pattern, job_dir, &mut listing),
+            Self::Pattern { pattern, .. } => {
+                list_pattern(pattern, job_dir, &mut listing);
+                // A pattern matches nothing where nothing is. Looked at afterwards: a folder that went away meanwhile took
+                // its files out of the listing.
+                listing.troubles.extend(self.outage(job_dir));
+            }
         }
         // By bytes: comparing paths part by part is ten times slower, and folders may hold very many files.
         listing.paths.sort_unstable_by(|left, right| left.as_os_str().cmp(right.as_os_str()));
@@ -93,6 +117,13 @@ fn normal(job_dir: &Path, path: &str) -> String {
     };
     let parts: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     parts.to_string_lossy().into_owned()
+}
+
+/// Whether this is one of the system's files without a size, whose content is made when somebody reads it (`/proc`).
+fn is_made_when_read(path: &Path) -> bool {
+    let is_empty = || fs::metadata(path).is_ok_and(|found| found.len() == 0);
+    let reads = || io::Read::read(&mut fs::File::open(path)?, &mut [0]);
+    is_empty() && reads().is_ok_and(|count| count > 0) && is_empty()
 }
 
 fn is_pattern(text: &str) -> bool {
@@ -191,9 +222,31 @@ mod tests {
 
     #[test]
     fn a_folder_that_went_away_is_a_trouble_not_an_empty_listing() {
-        let dir = folder(&["in/a.txt"]);
-        let place = Place::try_new("lines", dir.path(), "in").unwrap();
-        fs::remove_dir_all(dir.path().join("in")).unwrap();
-        assert_eq!(place.list(dir.path()).troubles.len(), 1);
+        for path in ["in", "in/*.txt", "in/deep/**/*.txt"] {
+            let dir = folder(&["in/a.txt", "in/deep/b.txt"]);
+            let place = Place::try_new("lines", dir.path(), path).unwrap();
+            fs::remove_dir_all(dir.path().join("in")).unwrap();
+            assert_eq!(place.list(dir.path()).troubles.len(), 1, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_in_the_folder_of_the_job_itself_has_a_base() {
+        let dir = folder(&["a.txt"]);
+        assert_eq!(list(dir.path(), "*.txt"), ["a.txt"]);
+        assert!(Place::try_new("lines", Path::new(""), "*.toml").unwrap().outage(Path::new("")).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_no_regular_file_or_folder_is_refused() {
+        for path in ["/dev/null", "/dev/zero", "/proc/cpuinfo"] {
+            let error = Place::try_new("lines", Path::new("/"), path).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(path) && message.contains("is no regular file or folder"), "{message}");
+        }
+        let dir = folder(&["a.txt"]);
+        fs::write(dir.path().join("empty"), "").unwrap();
+        assert!(Place::try_new("lines", dir.path(), "empty").is_ok(), "an empty file may grow");
     }
 }

@@ -74,9 +74,30 @@ impl Identity {
             None
         }
     }
+
+    /// What happened to a finished file since, if its name holds other content now.
+    ///
+    /// Another file of the same size and time is taken for a copy, as tools that put files back make them.
+    pub(super) fn change(&self, now: &Self) -> Option<String> {
+        let (before, after) = (self.size, now.size);
+        if now.inode != self.inode && (after, now.mtime_ns) != (before, self.mtime_ns) {
+            Some("was replaced by another file after it was read; that one is not read".to_owned())
+        } else if after > before {
+            Some(format!(
+                "grew from {before} to {after} bytes after it was read; the new part is not read without follow = true"
+            ))
+        } else if after < before {
+            Some(format!("shrank from {before} to {after} bytes after it was read; it is not read again"))
+        } else if now.mtime_ns > self.mtime_ns {
+            Some("was changed after it was read; it is not read again".to_owned())
+        } else {
+            None
+        }
+    }
 }
 
-fn mtime_ns(metadata: &Metadata) -> i64 {
+/// Last change, nanoseconds since the Unix epoch; 0 where it is not known.
+pub(super) fn mtime_ns(metadata: &Metadata) -> i64 {
     let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }
@@ -152,6 +173,20 @@ mod tests {
         assert!(seen.harm(&Identity { mtime_ns: 200, ..seen }).unwrap().contains("changed"));
         assert!(seen.harm(&Identity { size: 9, ..seen }).unwrap().contains("shrank to 9"));
         assert!(seen.harm(&Identity { inode: 3, ..seen }).unwrap().contains("replaced"));
+    }
+
+    #[test]
+    fn what_happened_to_a_finished_file_is_called_by_its_name() {
+        let seen = Identity { dev: 1, inode: 2, mtime_ns: 100, size: 10 };
+        let change = |now: Identity| seen.change(&now).unwrap_or_default();
+        assert!(change(Identity { size: 12, mtime_ns: 200, ..seen }).contains("grew from 10 to 12"));
+        assert!(change(Identity { size: 9, mtime_ns: 200, ..seen }).contains("shrank from 10 to 9"));
+        assert!(change(Identity { mtime_ns: 200, ..seen }).contains("was changed"));
+        assert!(change(Identity { inode: 3, size: 12, mtime_ns: 200, ..seen }).contains("was replaced"));
+        assert!(change(Identity { inode: 3, mtime_ns: 200, ..seen }).contains("was replaced"));
+        for same in [seen, Identity { mtime_ns: 50, ..seen }, Identity { dev: 7, inode: 3, ..seen }] {
+            assert_eq!(seen.change(&same), None);
+        }
     }
 
     #[test]

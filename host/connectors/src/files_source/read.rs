@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::DataType;
 use flate2::bufread::MultiGzDecoder;
 use memchr::memchr;
 use millpond_core::{BadRecord, BoxError, Decoded, Split, SplitReader};
@@ -38,12 +37,16 @@ enum PieceError {
 struct PieceRows {
     batch: RecordBatch,
     bad_records: Vec<BadRecord>,
+    /// As they lie in the file.
     bytes: u64,
+    /// As they were decoded.
+    taken_bytes: u64,
 }
 
 impl SplitReader for FilesReader {
     fn read(&self, split: &Split) -> Result<Decoded, BoxError> {
         let mut batches = Vec::new();
+        let mut taken_bytes = 0;
         let mut decoded =
             Decoded { batch: RecordBatch::new_empty(self.codec.schema.clone()), bad_records: Vec::new(), bytes: 0 };
         for piece in pieces(split)? {
@@ -56,12 +59,15 @@ impl SplitReader for FilesReader {
             };
             decoded.bad_records.extend(rows.bad_records);
             decoded.bytes += rows.bytes;
+            taken_bytes += rows.taken_bytes;
+            if taken_bytes > INPUT_BYTES_MAX {
+                return Err(Error::SplitTooLarge { place: split.place.clone(), limit_bytes: INPUT_BYTES_MAX }.into());
+            }
             batches.push(rows.batch);
         }
         decoded.batch = match batches.len() {
             0 => decoded.batch,
             1 => batches.remove(0),
-            _ if longest_column(&batches) > INPUT_BYTES_MAX => return Err(too_large(split.place.clone()).into()),
             _ => concat_batches(&self.codec.schema, &batches).expect("the schemas are one and the offsets fit"),
         };
         if let (OnBadRecordSpec::Fail, Some(bad)) = (self.on_bad_record, decoded.bad_records.first()) {
@@ -69,25 +75,6 @@ impl SplitReader for FilesReader {
         }
         Ok(decoded)
     }
-}
-
-/// The bytes of the longest text or binary column, all batches together: what must fit 31-bit offsets.
-fn longest_column(batches: &[RecordBatch]) -> u64 {
-    let bytes = |column: &ArrayRef| -> u64 {
-        let offsets: &[i32] = match column.data_type() {
-            DataType::Utf8 => column.as_string::<i32>().value_offsets(),
-            DataType::Binary => column.as_binary::<i32>().value_offsets(),
-            _ => return 0,
-        };
-        let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
-        u64::from(last.abs_diff(first))
-    };
-    let columns = batches.first().map_or(0, RecordBatch::num_columns);
-    (0..columns).map(|column| batches.iter().map(|batch| bytes(batch.column(column))).sum()).max().unwrap_or(0)
-}
-
-fn too_large(place: String) -> Error {
-    Error::SplitTooLarge { place, limit_bytes: INPUT_BYTES_MAX }
 }
 
 impl FilesReader {
@@ -125,6 +112,7 @@ impl FilesReader {
         };
         check(&file, &path, piece)?;
         decoder.end(if damage.is_some() { LastLine::Dropped } else { LastLine::Complete });
+        let taken_bytes = decoder.taken_bytes();
         let (batch, mut bad_records) = decoder.finish()?;
         if let Some(damage) = damage {
             if self.on_bad_record == OnBadRecordSpec::Fail {
@@ -132,7 +120,7 @@ impl FilesReader {
             }
             bad_records.push(damage.into_bad_record(piece.place()));
         }
-        Ok(PieceRows { batch, bad_records, bytes: piece.end - piece.start })
+        Ok(PieceRows { batch, bad_records, bytes: piece.end - piece.start, taken_bytes })
     }
 }
 

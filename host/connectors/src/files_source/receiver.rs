@@ -1,4 +1,4 @@
-//! The receiver: looks, takes, reports, and keeps the progress.
+//! The receiver: takes what the looks (`look.rs`) found, reports, and keeps the progress.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use millpond_core::receiver::{ProgressEntry, Reliability};
-use millpond_core::{BadRecord, BoxError, Poll, PollRequest, Receiver, SplitReader};
+use millpond_core::{BadRecord, BoxError, Clock, Poll, PollRequest, Receiver, SplitReader};
 
 use super::FilesSourceOptions;
-use super::discover::{Listing, Place};
+use super::discover::Place;
+use super::listed::Listed;
 use super::progress::{self, FileEntry, Identity, STARTED};
 use super::read::FilesReader;
 use super::split::{Piece, PieceKind, splits};
@@ -19,25 +20,24 @@ use crate::codec::Codec;
 use crate::spec::OpenSource;
 use crate::{Error, OnBadRecordSpec, RecordFormatSpec, Result};
 
-/// How many finished files one look checks for growth (a guess: some milliseconds).
-const CHECKED_PER_LOOK: usize = 4096;
-
 /// Receives the files of a folder.
 pub(super) struct FilesReceiver {
-    options: FilesSourceOptions,
-    job_dir: PathBuf,
-    place: Place,
+    pub(super) options: FilesSourceOptions,
+    pub(super) job_dir: PathBuf,
+    pub(super) place: Place,
     reader: Arc<FilesReader>,
     /// By path; compared by bytes, see `Place::list`.
-    files: BTreeMap<OsString, FileEntry>,
+    pub(super) files: BTreeMap<OsString, FileEntry>,
     /// Files whose entry changed since progress was last taken.
     changed: BTreeSet<PathBuf>,
     /// Found and not, or not wholly, taken.
-    pending: VecDeque<PathBuf>,
+    pub(super) pending: VecDeque<PathBuf>,
     started: bool,
-    looks: usize,
+    pub(super) listed: Listed,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) looks: usize,
     /// The last look failed, and that was reported.
-    looking_fails: bool,
+    pub(super) looking_fails: bool,
 }
 
 impl FilesReceiver {
@@ -54,6 +54,8 @@ impl FilesReceiver {
             changed: BTreeSet::new(),
             pending: VecDeque::new(),
             started: false,
+            listed: Listed::default(),
+            clock: open.clock,
             looks: 0,
             looking_fails: false,
         })
@@ -69,23 +71,23 @@ impl FilesReceiver {
         }
     }
 
-    fn follows(&self, path: &Path) -> bool {
+    pub(super) fn follows(&self, path: &Path) -> bool {
         self.options.follow && self.kind(path) == PieceKind::Plain
     }
 
-    fn set(&mut self, path: &Path, entry: FileEntry) {
+    pub(super) fn set(&mut self, path: &Path, entry: FileEntry) {
         self.files.insert(path.into(), entry);
         self.changed.insert(path.to_owned());
     }
 
-    fn forget(&mut self, path: &Path) {
+    pub(super) fn forget(&mut self, path: &Path) {
         if self.files.remove(path.as_os_str()).is_some() {
             self.changed.insert(path.to_owned());
         }
     }
 
     /// Tells of trouble, or fails, as the source's `on-bad-record` says.
-    fn trouble(&self, place: &Path, error: Error, reports: &mut Vec<BadRecord>) -> Result<()> {
+    pub(super) fn trouble(&self, place: &Path, error: Error, reports: &mut Vec<BadRecord>) -> Result<()> {
         match self.options.on_bad_record {
             OnBadRecordSpec::Fail => Err(error),
             OnBadRecordSpec::Skip => {
@@ -95,113 +97,8 @@ impl FilesReceiver {
         }
     }
 
-    fn changed_error(path: &Path, found: String, entry: &FileEntry) -> Error {
+    pub(super) fn changed_error(path: &Path, found: String, entry: &FileEntry) -> Error {
         Error::FileChanged { place: path.display().to_string(), found, expected_bytes: entry.seen.size }
-    }
-
-    /// Looks for files and queues what is to be taken.
-    fn look(&mut self, reports: &mut Vec<BadRecord>) -> Result<()> {
-        let mut listing = self.place.list(&self.job_dir);
-        let failed = !listing.troubles.is_empty();
-        for (path, source) in listing.troubles.drain(..) {
-            let error = Error::ReadFailed { place: path.display().to_string(), source };
-            if !self.looking_fails || self.options.on_bad_record == OnBadRecordSpec::Fail {
-                self.trouble(&path, error, reports)?;
-            }
-        }
-        self.looking_fails = failed;
-        if !failed {
-            self.forget_gone(&listing, reports)?;
-        }
-        self.looks += 1;
-        let stride = self.files.len().div_ceil(CHECKED_PER_LOOK).max(1);
-        for (index, path) in listing.paths.into_iter().enumerate() {
-            let checked = (index + self.looks).is_multiple_of(stride);
-            if self.is_wanted(&path, checked, reports) {
-                self.pending.push_back(path);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether there is something to take of a file. `checked`: look at it also if it is finished.
-    fn is_wanted(&mut self, path: &Path, checked: bool, reports: &mut Vec<BadRecord>) -> bool {
-        let follow = self.follows(path);
-        let entry = self.files.get(path.as_os_str());
-        if let Some(entry) = entry.filter(|_| !follow) {
-            if !entry.is_done() {
-                return true;
-            }
-            if !checked {
-                return false;
-            }
-        }
-        // Not there any more, or no file: the next look, or taking it, will tell.
-        let Ok(metadata) = fs::metadata(self.job_dir.join(path)) else { return false };
-        if !metadata.is_file() {
-            return false;
-        }
-        let found = Identity::of(&metadata);
-        match entry {
-            None => found.size > 0,
-            Some(entry) if follow => found.size != entry.offset || found.inode != entry.seen.inode,
-            Some(entry) => {
-                let entry = entry.clone();
-                self.report_growth(path, entry, found, reports);
-                false
-            }
-        }
-    }
-
-    fn report_growth(&mut self, path: &Path, entry: FileEntry, found: Identity, reports: &mut Vec<BadRecord>) {
-        let before = entry.seen.size;
-        if found.size == before {
-            return;
-        }
-        let reason = if found.size > before {
-            format!(
-                "the file grew from {before} to {} bytes after it was read; the new part is not read: \
-                 set follow = true for files that grow, or move files into the folder only when they are complete",
-                found.size
-            )
-        } else {
-            format!("the file shrank from {before} to {} bytes after it was read; it is not read again", found.size)
-        };
-        reports.push(BadRecord { place: path.display().to_string(), reason });
-        self.set(path, FileEntry { seen: found, offset: found.size, aligned: true });
-    }
-
-    /// Drops what is known of files that do not exist any more.
-    fn forget_gone(&mut self, listing: &Listing, reports: &mut Vec<BadRecord>) -> Result<()> {
-        let unlisted = self.files.keys().filter(|path| !listing.has(path));
-        let gone: Vec<PathBuf> = unlisted.map(PathBuf::from).filter(|path| self.is_gone(path)).collect();
-        for path in gone {
-            self.disappeared(&path, reports)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a file is gone for certain. A file system that is not mounted looks like an empty folder, and forgetting its
-    /// files would read them all again: so the folder must be on the file system on which the file was.
-    fn is_gone(&self, path: &Path) -> bool {
-        let full = self.job_dir.join(path);
-        let missing = fs::metadata(&full).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        let mut folders = full
-            .ancestors()
-            .skip(1)
-            .map(|folder| fs::metadata(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }));
-        let dev = folders.find_map(io::Result::ok).map(|metadata| Identity::of(&metadata).dev);
-        missing && dev == self.files.get(path.as_os_str()).map(|entry| entry.seen.dev)
-    }
-
-    fn disappeared(&mut self, path: &Path, reports: &mut Vec<BadRecord>) -> Result<()> {
-        let unfinished = self.files.get(path.as_os_str()).filter(|entry| !entry.is_done());
-        if let Some(entry) = unfinished {
-            let found = format!("disappeared after {} bytes of it were read", entry.offset);
-            self.trouble(path, Self::changed_error(path, found, entry), reports)?;
-        }
-        self.forget(path);
-        Ok(())
     }
 
     /// Takes pieces of pending files until the batch is full.
@@ -220,7 +117,7 @@ impl FilesReceiver {
                     break;
                 }
                 Taken::Piece(piece, finished) => {
-                    bytes += piece.end - piece.start;
+                    bytes += piece.weight();
                     pieces.push(piece);
                     if !finished {
                         self.pending.push_front(path);
@@ -237,6 +134,12 @@ impl FilesReceiver {
         let metadata = match fs::metadata(&full) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some((folder, source)) = self.place.outage(&self.job_dir) {
+                    // The whole folder is away. The files are not gone for that: the next look queues them again.
+                    self.pending.clear();
+                    self.looking_failed(&folder, source, reports)?;
+                    return Ok(Taken::Nothing);
+                }
                 if !self.files.contains_key(path.as_os_str()) {
                     let found = "disappeared before it was read".to_owned();
                     let error = Error::FileChanged { place: path.display().to_string(), found, expected_bytes: 0 };
@@ -283,9 +186,11 @@ impl FilesReceiver {
         }
         // A device number may change when a file system is mounted again: it says nothing here.
         if let Some(harm) = entry.seen.harm(&Identity { dev: entry.seen.dev, ..found }) {
+            let now = found;
             let found = format!("{harm} after {} bytes of it were read", entry.offset);
             self.trouble(path, Self::changed_error(path, found, &entry), reports)?;
-            self.set(path, FileEntry { offset: entry.seen.size, aligned: true, ..entry });
+            // As it is now, so that it is not told again of the same at the next look.
+            self.set(path, FileEntry { seen: now, offset: now.size, aligned: true });
             return Ok(None);
         }
         Ok(Some((entry.offset, entry.aligned, entry.seen.size)))
@@ -337,7 +242,8 @@ impl Receiver for FilesReceiver {
             self.look(&mut reports)?;
         }
         let pieces = self.take(&mut reports)?;
-        Ok(Poll { splits: splits(pieces, request.partitions), more: !self.pending.is_empty(), ended: false, reports })
+        let splits = splits(pieces, request.partitions, self.options.line_bytes_max.0);
+        Ok(Poll { splits, more: !self.pending.is_empty(), reports, ..Poll::default() })
     }
 
     fn reader(&self) -> Arc<dyn SplitReader> {

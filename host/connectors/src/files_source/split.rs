@@ -15,11 +15,12 @@ use crate::{Error, Result};
 /// A smaller split is not worth a task of its own (a guess: some 1000 lines, half a millisecond of work).
 pub(super) const SPLIT_BYTES_MIN: u64 = 64 << 10;
 
-/// A larger split would not fit a record batch with certainty: its offsets have 31 bits, and files grow when unpacked.
-const SPLIT_BYTES_MAX: u64 = 512 << 20;
+/// No plain split is larger, whatever the number of partitions: a split goes into one call of the plugin, whose memory is
+/// 256 MiB by default and has to hold the rows, what is made of them, and more than one copy (a guess: an eighth of it).
+const SPLIT_BYTES_MAX: u64 = 32 << 20;
 
-/// How much larger text is than its gzip file, roughly: only for sharing work out.
-const GZIP_RATIO: u64 = 4;
+/// How much larger text is than its gzip file (logs and tables: 5 to 20 times). What a batch may take is counted so.
+const GZIP_RATIO: u64 = 8;
 
 /// A byte range of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,10 +56,23 @@ struct Locator {
     pieces: Vec<Piece>,
 }
 
+impl PieceKind {
+    /// How many bytes a part of so many counts for: more for a packed one.
+    pub(super) fn weight(self, bytes: u64) -> u64 {
+        if self == Self::Gzip { bytes.saturating_mul(GZIP_RATIO) } else { bytes }
+    }
+}
+
 impl Piece {
-    fn weight(&self) -> u64 {
-        let bytes = self.end - self.start;
-        if self.kind == PieceKind::Gzip { bytes.saturating_mul(GZIP_RATIO) } else { bytes }
+    /// How many bytes it counts for.
+    pub(super) fn weight(&self) -> u64 {
+        self.kind.weight(self.end - self.start)
+    }
+
+    /// How many bytes its lines have at most: the last line may reach over the end. `None` for a packed file.
+    fn lines_bytes_max(&self, line_bytes_max: u64) -> Option<u64> {
+        let over = if self.end_aligned { 0 } else { line_bytes_max.min(self.limit - self.end) };
+        (self.kind != PieceKind::Gzip).then(|| self.end - self.start + over)
     }
 
     /// Cuts off the first bytes, at no particular place.
@@ -78,47 +92,70 @@ impl Piece {
     }
 }
 
-/// Shares pieces out over at most `partitions` splits of about equal weight, in order; small ones share a split, and more
-/// splits come out only where one would be too large.
-pub(super) fn splits(pieces: Vec<Piece>, partitions: usize) -> Vec<Split> {
+/// Shares pieces out over splits of about equal weight, in order; small ones share a split. There are as many splits as
+/// partitions or fewer, but more where one would be too large, and a gzip file always has a split of its own.
+pub(super) fn splits(pieces: Vec<Piece>, partitions: usize, line_bytes_max: u64) -> Vec<Split> {
     let total: u64 = pieces.iter().map(Piece::weight).fold(0, u64::saturating_add);
     let target = total.div_ceil(partitions.max(1) as u64).clamp(SPLIT_BYTES_MIN, SPLIT_BYTES_MAX);
-    let mut splits = Vec::new();
-    let (mut open, mut open_weight) = (Vec::new(), 0);
+    let mut sharing = Sharing { line_bytes_max, splits: Vec::new(), open: Vec::new(), open_weight: 0 };
     for mut piece in pieces {
-        while open_weight + piece.weight() > target && piece.kind == PieceKind::Plain {
-            let room = target - open_weight;
+        let alone = piece.kind == PieceKind::Gzip;
+        if alone || piece.kind == PieceKind::Whole && sharing.open_weight + piece.weight() > SPLIT_BYTES_MAX {
+            sharing.close();
+        }
+        while sharing.open_weight + piece.weight() > target && piece.kind == PieceKind::Plain {
+            let room = target - sharing.open_weight;
             // A sliver at the end of the file stays with what came before it.
-            if piece.weight() - room < SPLIT_BYTES_MIN && target < SPLIT_BYTES_MAX {
+            let sliver = piece.weight() - room < SPLIT_BYTES_MIN;
+            if sliver && sharing.open_weight + piece.weight() <= SPLIT_BYTES_MAX {
                 break;
             }
             if room > 0 {
-                open.push(piece.cut(room));
+                let head = piece.cut(room);
+                sharing.add(head);
             }
-            splits.push(split(std::mem::take(&mut open)));
-            open_weight = 0;
+            sharing.close();
         }
-        open_weight += piece.weight();
-        open.push(piece);
-        if open_weight >= target {
-            splits.push(split(std::mem::take(&mut open)));
-            open_weight = 0;
+        sharing.add(piece);
+        if alone || sharing.open_weight >= target {
+            sharing.close();
         }
     }
-    if !open.is_empty() {
-        splits.push(split(open));
-    }
-    splits
+    sharing.close();
+    sharing.splits
 }
 
-fn split(pieces: Vec<Piece>) -> Split {
+/// Splits in the making.
+struct Sharing {
+    line_bytes_max: u64,
+    splits: Vec<Split>,
+    open: Vec<Piece>,
+    open_weight: u64,
+}
+
+impl Sharing {
+    fn add(&mut self, piece: Piece) {
+        self.open_weight += piece.weight();
+        self.open.push(piece);
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.splits.push(split(std::mem::take(&mut self.open), self.line_bytes_max));
+        }
+        self.open_weight = 0;
+    }
+}
+
+fn split(pieces: Vec<Piece>, line_bytes_max: u64) -> Split {
     let place = match pieces.as_slice() {
         [] => String::new(),
         [piece] => piece.place(),
         [first, rest @ ..] => format!("{} and {} more", first.place(), rest.len()),
     };
+    let bytes = pieces.iter().map(|piece| piece.lines_bytes_max(line_bytes_max)).sum();
     let locator = serde_json::to_vec(&Locator { pieces }).expect("paths and numbers can always be written");
-    Split { locator, place }
+    Split { locator, place, bytes }
 }
 
 /// The pieces of a split.
@@ -143,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_large_file_is_cut_into_as_many_splits_as_partitions() {
-        let splits = splits(vec![piece("a", 0, 8 * MIB, PieceKind::Plain)], 4);
+        let splits = splits(vec![piece("a", 0, 8 * MIB, PieceKind::Plain)], 4, 100);
         let places: Vec<_> = splits.iter().map(|split| split.place.clone()).collect();
         assert_eq!(
             places,
@@ -157,15 +194,31 @@ mod tests {
     #[test]
     fn small_files_share_a_split() {
         let files = (0..1000).map(|n| piece(&n.to_string(), 0, 10, PieceKind::Plain)).collect();
-        let splits = splits(files, 4);
+        let splits = splits(files, 4, 100);
         assert_eq!(splits.len(), 1);
         assert!(splits[0].place.contains("and 999 more"), "{}", splits[0].place);
     }
 
     #[test]
     fn a_gzip_file_is_never_cut() {
-        let splits = splits(vec![piece("a.gz", 0, 8 * MIB, PieceKind::Gzip)], 4);
+        let splits = splits(vec![piece("a.gz", 0, 80 * MIB, PieceKind::Gzip)], 4, 100);
         assert_eq!(splits.len(), 1);
+        assert_eq!(splits[0].bytes, None, "how much it unpacks to shows when it is unpacked");
+    }
+
+    #[test]
+    fn gzip_files_never_share_a_split() {
+        let kinds = [PieceKind::Gzip, PieceKind::Gzip, PieceKind::Plain, PieceKind::Plain, PieceKind::Gzip];
+        let files = kinds.iter().enumerate().map(|(n, kind)| piece(&n.to_string(), 0, 10, *kind)).collect();
+        let counts: Vec<_> = splits(files, 1, 100).iter().map(|split| pieces(split).unwrap().len()).collect();
+        assert_eq!(counts, [1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn more_splits_than_partitions_come_out_before_one_gets_too_large() {
+        let splits = splits(vec![piece("a", 0, 300 * MIB + 7, PieceKind::Plain)], 2, 100);
+        assert_eq!(splits.len(), 10);
+        assert!(splits.iter().all(|split| split.bytes.unwrap() <= SPLIT_BYTES_MAX + 100), "a last line may reach over");
     }
 
     #[cfg(unix)]
@@ -173,7 +226,7 @@ mod tests {
     fn a_name_that_is_not_utf8_survives_the_locator() {
         let mut odd = piece("x", 0, 5, PieceKind::Plain);
         odd.path = super::super::progress::path_of(vec![b'a', 0xff]);
-        let split = split(vec![odd.clone()]);
+        let split = split(vec![odd.clone()], 100);
         assert_eq!(pieces(&split).unwrap(), [odd]);
     }
 
@@ -186,8 +239,14 @@ mod tests {
             let input: Vec<Piece> = files.iter().enumerate()
                 .map(|(n, (size, gzip))| piece(&n.to_string(), 0, *size, if *gzip { PieceKind::Gzip } else { PieceKind::Plain }))
                 .collect();
-            let splits = splits(input.clone(), partitions);
-            prop_assert!(splits.len() <= partitions, "{} splits", splits.len());
+            let splits = splits(input.clone(), partitions, 100);
+            let gzips = files.iter().filter(|(_, gzip)| *gzip).count();
+            let total: u64 = input.iter().map(Piece::weight).sum();
+            let too_large = usize::try_from(total / SPLIT_BYTES_MAX).unwrap();
+            prop_assert!(splits.len() <= partitions.max(too_large + 1) + 2 * gzips, "{} splits", splits.len());
+            for split in splits.iter().filter(|split| split.bytes.is_some()) {
+                prop_assert!(split.bytes.unwrap() <= SPLIT_BYTES_MAX + 100);
+            }
             let mut cut: Vec<Piece> = splits.iter().flat_map(|split| pieces(split).unwrap()).collect();
             let mut glued: Vec<Piece> = Vec::new();
             for next in cut.drain(..) {

@@ -59,7 +59,7 @@ impl Offer<'_> {
         if bytes == 0 {
             return Ok(Taken::Nothing);
         }
-        let all_fits = bytes <= room.bytes;
+        let all_fits = self.kind.weight(bytes) <= room.bytes;
         if !all_fits && !room.first && (self.kind != PieceKind::Plain || room.bytes < SPLIT_BYTES_MIN) {
             return Ok(Taken::Later);
         }

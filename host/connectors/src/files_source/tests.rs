@@ -232,10 +232,7 @@ fn a_line_longer_than_allowed_does_not_stop_a_file_cut_into_batches() {
     let rows: Vec<_> = came.iter().flat_map(|came| came.rows.clone()).collect();
     let bad: Vec<_> = came.iter().flat_map(|came| came.bad.clone()).collect();
     assert_eq!(rows, ["first", "last"]);
-    assert_eq!(
-        bad,
-        ["in/big line 2: the line has 300000 bytes, more than the 1000 that are allowed; raise line-bytes-max"]
-    );
+    assert_eq!(bad, ["in/big line 2: the line has more than 1000 bytes; raise line-bytes-max"]);
 }
 
 #[test]
@@ -351,7 +348,7 @@ fn follow_reports_a_line_that_never_ends_and_goes_on_after_it() {
     job.write("log", format!("one\n{}", "x".repeat(100_000)));
     let came = job.batch();
     assert_eq!((came.rows, came.bad.len()), (vec!["one".to_owned()], 1));
-    assert!(came.bad[0].starts_with("in/log line 2: the line has 100000 bytes"), "{:?}", came.bad);
+    assert!(came.bad[0].starts_with("in/log line 2: the line has more than 1000 bytes"), "{:?}", came.bad);
     job.append("log", &"x".repeat(100_000));
     assert_eq!(job.batch().bad, [""; 0], "told once");
     job.restart();
@@ -434,16 +431,18 @@ fn what_is_known_of_removed_files_is_dropped() {
 
 #[test]
 fn a_folder_that_cannot_be_looked_into_forgets_nothing_and_is_reported_once() {
-    let mut job = Job::new(json!({}));
-    job.write("a", "a\n");
-    job.batch();
-    let away = job.dir.path().join("away");
-    fs::rename(job.dir.path().join("in"), &away).unwrap();
-    assert_eq!(job.batch().reports.len(), 1);
-    assert_eq!(job.batch().reports.len(), 0, "once per outage");
-    fs::rename(&away, job.dir.path().join("in")).unwrap();
-    job.write("b", "b\n");
-    assert_eq!(job.batch().rows, ["b"]);
+    for path in ["in", "in/*"] {
+        let mut job = Job::new(json!({ "path": path }));
+        job.write("a", "a\n");
+        job.batch();
+        let away = job.dir.path().join("away");
+        fs::rename(job.dir.path().join("in"), &away).unwrap();
+        assert_eq!(job.batch().reports.len(), 1, "{path}");
+        assert_eq!(job.batch().reports.len(), 0, "once per outage");
+        fs::rename(&away, job.dir.path().join("in")).unwrap();
+        job.write("b", "b\n");
+        assert_eq!(job.batch().rows, ["b"], "{path}");
+    }
 }
 
 #[test]
@@ -533,13 +532,108 @@ fn a_name_that_is_not_utf8_is_read_once() {
 #[test]
 fn many_finished_files_are_looked_at_in_turn_and_growth_is_still_found() {
     let mut job = Job::new(json!({}));
-    for n in 0..9000 {
+    for n in 0..2000 {
         job.write(&format!("{n:05}"), "x\n");
     }
-    assert_eq!(job.batch().rows.len(), 9000);
-    job.append("04321", "y\n");
+    assert_eq!(job.batch().rows.len(), 2000);
+    job.append("01321", "y\n");
+    job.write("new", "new\n");
+    let came = job.batch();
+    assert_eq!(came.rows, ["new"], "a new file is found at once");
+    let reports: usize = came.reports.len() + (0..7).map(|_| job.batch().reports.len()).sum::<usize>();
+    assert_eq!(reports, 1, "within eight looks at 256 files each");
+}
+
+#[test]
+fn growth_of_a_finished_file_fails_the_job_when_the_source_says_so() {
+    let mut job = Job::new(json!({ "on-bad-record": "fail" }));
+    job.write("log", "one\n");
+    job.batch();
+    job.append("log", "two\n");
+    let error = job.error();
+    assert_eq!(error.code().0, "MP0502");
+    assert!(error.to_string().contains("in/log: the file grew from 4 to 8 bytes"), "{error}");
+}
+
+#[test]
+fn a_finished_file_that_is_changed_or_replaced_is_reported_once() {
+    let mut job = Job::new(json!({}));
+    job.write("changed", "one\n");
+    job.write("replaced", "one\n");
+    job.batch();
+    job.write("changed", "two\n");
+    let later = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
+    OpenOptions::new().append(true).open(job.path("changed")).unwrap().set_modified(later).unwrap();
+    job.write("other.tmp", "longer than before\n");
+    fs::rename(job.path("other.tmp"), job.path("replaced")).unwrap();
+    let came = job.batch();
+    assert_eq!(came.rows, [""; 0]);
+    assert_eq!(came.reports.len(), 2, "{came:?}");
+    assert!(came.reports[0].starts_with("in/changed: the file was changed after it was read"), "{came:?}");
+    assert!(came.reports[1].starts_with("in/replaced: the file was replaced by another file"), "{came:?}");
+    job.restart();
+    assert_eq!(job.batch(), Came::default(), "once");
+}
+
+#[test]
+fn a_half_read_file_survives_an_outage_of_its_folder() {
+    let mut job = Job::new(json!({ "path": "in/*", "max-bytes-per-batch": "70KB" }));
+    let lines: Vec<String> = (0..20_000).map(|n| format!("line {n}")).collect();
+    job.write("big", lines.join("\n"));
+    let mut all = job.batch().rows;
+    let away = job.dir.path().join("away");
+    fs::rename(job.dir.path().join("in"), &away).unwrap();
     let reports: usize = (0..3).map(|_| job.batch().reports.len()).sum();
-    assert_eq!(reports, 1, "within three looks at 4096 files each");
+    assert_eq!(reports, 1, "once per outage");
+    fs::rename(&away, job.dir.path().join("in")).unwrap();
+    all.extend(job.batches().into_iter().flat_map(|came| came.rows));
+    assert_eq!(all, lines);
+}
+
+#[test]
+fn a_folder_that_is_away_fails_the_job_when_the_source_says_so() {
+    let mut job = Job::new(json!({ "path": "in/*.txt", "on-bad-record": "fail" }));
+    job.write("a.txt", "a\n");
+    job.batch();
+    fs::rename(job.dir.path().join("in"), job.dir.path().join("away")).unwrap();
+    assert_eq!(job.error().code().0, "MP0503");
+}
+
+#[test]
+fn gzip_files_count_for_what_they_unpack_to_and_are_read_one_by_one() {
+    let mut job = Job::new(json!({ "max-bytes-per-batch": "1KB" }));
+    for n in 0..5 {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+        encoder.write_all(format!("{n:036}\n").as_bytes()).unwrap();
+        let gzip = encoder.finish().unwrap();
+        assert_eq!(gzip.len(), 60);
+        job.write(&format!("{n}.gz"), gzip);
+    }
+    let splits: Vec<_> = job.batches().iter().map(|came| came.splits).collect();
+    assert_eq!(splits, [2, 2, 1], "60 bytes count for 480");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    let mut job = Job::new(json!({}));
+    job.write("a", "\u{feff}one\n\u{feff}two\n");
+    assert_eq!(job.batch().rows, ["one", "\u{feff}two"]);
+    let mut job = Job::new(json!({ "format": "json" }));
+    job.write("a", "\u{feff}{\"word\":\"a\",\"n\":1}\n");
+    let came = job.batch();
+    assert_eq!((came.rows.len(), came.bad.len()), (1, 0), "{came:?}");
+}
+
+#[test]
+fn a_column_that_a_header_has_twice_is_an_error_if_the_plan_wants_it() {
+    let mut job = Job::new(json!({ "format": "csv" }));
+    job.write("a.csv", "word,n,word\na,1,b\n");
+    let error = job.error();
+    assert_eq!(error.code().0, "MP0506");
+    assert!(error.to_string().contains("in/a.csv: the header has more than one column `word`"), "{error}");
+    let mut job = Job::new(json!({ "format": "csv" }));
+    job.write("a.csv", "word,n,x,x\na,1,b,c\n");
+    assert_eq!(job.batch().rows.len(), 1, "columns that nobody wants do not matter");
 }
 
 fn naive(content: &[u8]) -> Vec<String> {
@@ -572,7 +666,7 @@ proptest! {
             let (start_aligned, end_aligned) = (start == 0, end == size);
             let piece = Piece { path: "in/a".into(), kind: PieceKind::Plain, start, end, start_aligned, end_aligned, limit: size, seen };
             let locator = serde_json::to_vec(&json!({ "pieces": [piece] })).unwrap();
-            let split = millpond_core::Split { locator, place: "a".into() };
+            let split = millpond_core::Split { locator, place: "a".into(), bytes: None };
             let decoded = receiver.reader().read(&split).unwrap();
             prop_assert_eq!(decoded.bad_records, []);
             rows.extend(to_texts(&decoded.batch));

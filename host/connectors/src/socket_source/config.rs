@@ -17,7 +17,7 @@ use crate::{OnBadRecordSpec, RecordFormatSpec, SpecError};
 pub struct SocketSourceOptions {
     /// Name or address of the server.
     pub host: String,
-    /// Its port.
+    /// Its port, 1 to 65535.
     pub port: u16,
     /// `"text"` (a line is a row of one column), `"csv"` (columns by position, no header) or `"json"` (JSON lines).
     /// Default: `"text"`.
@@ -90,6 +90,9 @@ impl SocketSourceOptions {
         let wrong = |key: &str, message: String| Err(SpecError { key: Some(key.to_owned()), message });
         if options.host.is_empty() {
             return wrong("host", "the host is empty: name a server".to_owned());
+        }
+        if options.port == 0 {
+            return wrong("port", "0 is not allowed: it must be a whole number from 1 to 65535".to_owned());
         }
         if options.retry_min.0 == 0 {
             return wrong("retry-min", "must be at least 1ms".to_owned());

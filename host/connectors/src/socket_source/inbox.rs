@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use crate::Error;
 
-/// More reports than this between two batches are left out: each says the same.
-const REPORTS_MAX: usize = 100;
+/// More news than this between two batches are left out: all say the same.
+const NOTES_MAX: usize = 100;
 
 /// How much of an unfinished line a message quotes.
 const QUOTE_BYTES: usize = 60;
@@ -25,8 +25,8 @@ pub(super) struct Inbox {
     pub(super) bytes_before: u64,
     /// Lines that a lost connection left unfinished.
     pub(super) fragments: Vec<BadRecord>,
-    /// News for the operator.
-    pub(super) reports: Vec<BadRecord>,
+    /// News of the connection, for the operator: no loss by themselves.
+    pub(super) notes: Vec<String>,
     /// The connection could not be made and will not be tried again.
     pub(super) failure: Option<Error>,
     /// Nothing will come any more.
@@ -49,9 +49,9 @@ impl Shared {
 }
 
 impl Inbox {
-    pub(super) fn report(&mut self, place: &str, reason: String) {
-        if self.reports.len() < REPORTS_MAX {
-            self.reports.push(BadRecord { place: place.to_owned(), reason });
+    pub(super) fn note(&mut self, address: &str, news: &str) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(format!("{address}: {news}"));
         }
     }
 }

@@ -140,7 +140,7 @@ impl Receiver for SocketReceiver {
         let mut inbox = self.shared.inbox();
         let lines = std::mem::take(&mut inbox.lines);
         let fragments = std::mem::take(&mut inbox.fragments);
-        let reports = std::mem::take(&mut inbox.reports);
+        let notes = std::mem::take(&mut inbox.notes);
         let (lines_before, bytes_before) = (inbox.lines_before, inbox.bytes_before);
         inbox.lines_before += count_lines(&lines);
         inbox.bytes_before += lines.len() as u64;
@@ -173,12 +173,13 @@ impl Receiver for SocketReceiver {
             splits.push(Split {
                 locator: self.next_block.to_le_bytes().to_vec(),
                 place: format!("{} from line {}", self.address, block.first_line),
+                bytes: Some(block.range.len() as u64),
             });
             held.insert(self.next_block, Arc::new(block));
             self.next_block += 1;
         }
         // Without reconnect the connection's end is the end of all there is; until then more may come.
-        Ok(Poll { splits, more: !self.options.reconnect && !ended, ended, reports })
+        Ok(Poll { splits, more: !self.options.reconnect && !ended, ended, notes, ..Poll::default() })
     }
 
     fn reader(&self) -> Arc<dyn SplitReader> {

@@ -36,7 +36,7 @@ impl NetworkTask {
                 Ok(stream) => {
                     if let Some(since) = down_since.take() {
                         let down_ms = self.clock.now_ms() - since;
-                        self.report(format!("connected again after {down_ms} ms; lines sent meanwhile are lost"));
+                        self.note(&format!("connected again after {down_ms} ms; lines sent meanwhile are lost"));
                     }
                     let (received, result) = self.receive(stream).await;
                     if received {
@@ -47,12 +47,12 @@ impl NetworkTask {
                         Err(error) => format!("the connection was lost: {error}"),
                     };
                     if !self.options.reconnect {
-                        self.report(format!("{lost}; reconnect is off, so the source has ended"));
+                        self.note(&format!("{lost}; reconnect is off, so the source has ended"));
                         self.shared.inbox().ended = true;
                         return;
                     }
                     down_since = Some(self.clock.now_ms());
-                    self.report(format!("{lost}; trying to connect again"));
+                    self.note(&format!("{lost}; trying to connect again"));
                 }
                 Err(source) if !self.options.reconnect => {
                     let mut inbox = self.shared.inbox();
@@ -62,9 +62,9 @@ impl NetworkTask {
                 }
                 Err(error) if down_since.is_none() => {
                     down_since = Some(self.clock.now_ms());
-                    self.report(format!("cannot connect: {error}; trying again until the server answers"));
+                    self.note(&format!("cannot connect: {error}; trying again until the server answers"));
                 }
-                // One report per outage is enough.
+                // One note per outage is enough.
                 Err(_) => {}
             }
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -83,8 +83,8 @@ impl NetworkTask {
         }
     }
 
-    fn report(&self, reason: String) {
-        self.shared.inbox().report(&self.address, reason);
+    fn note(&self, news: &str) {
+        self.shared.inbox().note(&self.address, news);
     }
 
     /// Reads until the connection ends; tells whether anything came, and how it ended.

@@ -89,10 +89,14 @@ impl Rows {
 
 /// An operator with state of its own.
 pub(crate) trait Stateful: Send {
-    /// Continues from recovered state. `last` is the newest committed batch.
-    fn restore(&mut self, state: NodeState, start: BatchTime, last: BatchTime, context: &Restore<'_>) -> Result<()>;
+    /// Continues from recovered state.
+    fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()>;
     /// What changed since the last call.
     fn take_deltas(&mut self) -> Result<Vec<StateDelta>>;
+    /// What a restart has to know besides: the time of the last slide.
+    fn last_slide(&self) -> Option<BatchTime> {
+        None
+    }
     /// Keys that are held.
     fn keys(&self) -> u64;
     /// Memory that is held, in bytes, approximately.
@@ -103,4 +107,6 @@ pub(crate) trait Stateful: Send {
 pub(crate) struct Restore<'a> {
     pub(crate) pool: &'a ComputePool,
     pub(crate) function: &'a dyn UserFunction,
+    /// What the node's `last_slide` was at the newest commit.
+    pub(crate) last_slide: Option<BatchTime>,
 }

@@ -114,9 +114,7 @@ impl Merger<'_> {
 
     /// Has the plugin merge groups of value rows.
     pub(crate) fn call_merge(&self, offsets: &[u32], values: &RecordBatch) -> Result<RecordBatch> {
-        self.function
-            .merge(self.node.id, &self.task, offsets, values)
-            .map_err(Error::port(format!("node `{}`", self.node.name())))
+        self.function.merge(self.node.id, &self.task, offsets, values).map_err(Error::user_code)
     }
 
     fn merge_column(&self, rows: &RecordBatch, index: usize, merge: ColumnMerge, groups: &Groups) -> Result<ArrayRef> {
@@ -163,8 +161,9 @@ fn best_rows(column: &ArrayRef, merge: ColumnMerge, groups: &Groups) -> Vec<u32>
     match column.data_type() {
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>().values();
+            // NaN last, and -0.0 before 0.0, so that the answer does not depend on which came first.
             let nan_last =
-                |left: f64, right: f64| left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
+                |left: f64, right: f64| left.is_nan().cmp(&right.is_nan()).then_with(|| left.total_cmp(&right));
             best(merge, groups, |left, right| nan_last(values[left as usize], values[right as usize]))
         }
         DataType::Utf8 => {

@@ -7,7 +7,7 @@
 //! Durable are the panes; totals are made again from them, except where empty keys are kept, as those are in no pane.
 //! Source: `PairDStreamFunctions.reduceByKeyAndWindow`, `ReducedWindowedDStream`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
@@ -47,6 +47,7 @@ struct Partition {
     panes: VecDeque<(BatchTime, RecordBatch)>,
     /// With an inverse: what the panes up to `added_up_to` and after the window's edge come to.
     totals: Option<KeyedState>,
+    /// The last slide; `i64::MIN` = there was none.
     added_up_to: BatchTime,
     /// Memory of the panes.
     bytes: u64,
@@ -133,17 +134,16 @@ impl Partition {
             self.panes.drain(..count).collect()
         };
         self.bytes -= leaving.iter().map(|(_, rows)| memory(rows)).sum::<u64>();
+        let added = std::mem::replace(&mut self.added_up_to, time);
         let Some(totals) = &mut self.totals else {
             let panes = concat(name, schema, self.panes.iter().map(|(_, rows)| rows))?;
             return Ok(slide.merger().merge(&panes)?.0);
         };
-        let added = self.added_up_to;
         // Leaving first: a key whose last pane leaves is gone, so that rows that come now start it afresh.
         let leaving = leaving.iter().filter(|pane| in_totals(pane, added)).map(|(_, rows)| rows);
         slide.take_off(totals, &concat(name, schema, leaving)?)?;
         let coming = self.panes.iter().filter(|pane| !in_totals(pane, added)).map(|(_, rows)| rows);
         slide.add(totals, &concat(name, schema, coming)?)?;
-        self.added_up_to = time;
         if !slide.settings.keep_empty_keys {
             // Not durable: made again from the panes.
             totals.forget_changes();
@@ -172,10 +172,9 @@ impl<'a> Slide<'a> {
         let old = self.without_panes(&before)?;
         let new = match &self.settings.merge {
             Merge::Columns(_) => self.combine(&rows, &old, &values, i64::checked_sub)?,
-            Merge::Custom => self
-                .function
-                .subtract(self.node.id, &self.task, &old, &values)
-                .map_err(Error::port(format!("node `{}`", self.node.name())))?,
+            Merge::Custom => {
+                self.function.subtract(self.node.id, &self.task, &old, &values).map_err(Error::user_code)?
+            }
         };
         let panes_left: Vec<i64> =
             panes_of(&before).iter().zip(&counts).map(|(panes, leaving)| panes - i64::from(*leaving)).collect();
@@ -285,17 +284,15 @@ fn panes_of(totals: &RecordBatch) -> &[i64] {
 }
 
 impl Stateful for ReduceWindowOperator {
-    fn restore(&mut self, state: NodeState, start: BatchTime, last: BatchTime, context: &Restore<'_>) -> Result<()> {
-        let slide_ms = self.settings.window.slide_ms.cast_signed();
-        let last_slide = BatchTime(last.0 - last.0.wrapping_sub(start.0).rem_euclid(slide_ms));
+    fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()> {
         let count = self.partitions.len();
-        for (time, batches) in state.panes {
-            for (number, rows) in self.spread(context.pool, batches, count)?.into_iter().enumerate() {
-                if rows.rows.num_rows() > 0 {
-                    self.partitions[number].push(time, rows.rows);
-                }
-            }
-        }
+        let Some(last_slide) = context.last_slide else {
+            // No slide yet: all panes are still to come.
+            return self.restore_panes(context, state.panes, BatchTime(i64::MIN));
+        };
+        // What lies before the edge has left the totals at the last slide, or never was in them.
+        let edge = last_slide.minus_ms(self.settings.window.length_ms);
+        self.restore_panes(context, state.panes, edge)?;
         let node = NodeRef { id: self.id, node: &self.node };
         let settings = &self.settings;
         for (number, partition) in self.partitions.iter_mut().enumerate() {
@@ -305,9 +302,8 @@ impl Stateful for ReduceWindowOperator {
                 state.keyed.iter().for_each(|chunk| totals.restore(chunk, number, count));
                 continue;
             }
-            let edge = last_slide.minus_ms(settings.window.length_ms);
-            let in_window = partition.panes.iter().filter(|(time, _)| *time > edge && *time <= last_slide);
-            let panes = concat(&self.node.name, &self.node.schema, in_window.map(|(_, rows)| rows))?;
+            let in_totals = partition.panes.iter().filter(|(time, _)| *time <= last_slide);
+            let panes = concat(&self.node.name, &self.node.schema, in_totals.map(|(_, rows)| rows))?;
             let task = TaskInfo {
                 batch_time: last_slide,
                 partition: PartitionId(number as u32),
@@ -318,6 +314,11 @@ impl Stateful for ReduceWindowOperator {
             totals.forget_changes();
         }
         Ok(())
+    }
+
+    fn last_slide(&self) -> Option<BatchTime> {
+        let last_slide = self.partitions.first()?.added_up_to;
+        (last_slide.0 != i64::MIN).then_some(last_slide)
     }
 
     fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
@@ -345,6 +346,24 @@ impl Stateful for ReduceWindowOperator {
 }
 
 impl ReduceWindowOperator {
+    /// Takes back the panes that came after `edge`.
+    fn restore_panes(
+        &mut self,
+        context: &Restore<'_>,
+        panes: BTreeMap<BatchTime, Vec<RecordBatch>>,
+        edge: BatchTime,
+    ) -> Result<()> {
+        let count = self.partitions.len();
+        for (time, batches) in panes.into_iter().filter(|(time, _)| *time > edge) {
+            for (number, rows) in self.spread(context.pool, batches, count)?.into_iter().enumerate() {
+                if rows.rows.num_rows() > 0 {
+                    self.partitions[number].push(time, rows.rows);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn spread(&self, pool: &ComputePool, batches: Vec<RecordBatch>, count: usize) -> Result<Vec<PartitionBatch>> {
         let renamed = batches.iter().map(|rows| shuffle::rename(&self.node.name, &self.node.schema, rows));
         let renamed = partitions(renamed.collect::<Result<Vec<_>>>()?);

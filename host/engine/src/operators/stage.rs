@@ -1,6 +1,6 @@
 //! Narrow guest code: one call per partition, empty partitions left out.
 
-use millpond_core::{PartitionBatch, Rejection, Report, StageOutput, TaskInfo};
+use millpond_core::{Operator, PartitionBatch, Rejection, Report, StageOutput, TaskInfo};
 
 use super::{BatchContext, NodeRef, Rows};
 use crate::OnBadRecord;
@@ -33,7 +33,11 @@ pub(crate) fn run<T: Send>(
             return Ok((PartitionBatch { partition: input.rows.partition, rows }, Vec::new()));
         }
         let task = context.task(&input.rows, partitions);
-        let output = call(&task, &input.rows.rows).map_err(Error::port(format!("node `{}`", node.name())))?;
+        let output = call(&task, &input.rows.rows).map_err(|error| match node.node.operator {
+            // A transform's component knows nothing of the plan: its errors name no node.
+            Operator::Transform(_) => Error::port(format!("node `{}`", node.name()))(error),
+            _ => Error::user_code(error),
+        })?;
         let reports = output.rejected.into_iter().map(|rejection| report(context, node, &input, rejection)).collect();
         Ok((PartitionBatch { partition: input.rows.partition, rows: output.batch }, reports))
     })?;
@@ -44,8 +48,8 @@ pub(crate) fn run<T: Send>(
 
 fn report(context: &BatchContext<'_>, node: NodeRef<'_>, input: &StageInput, rejection: Rejection) -> Report {
     let place = match &input.place {
-        Some(place) => format!("{place}, row {}", rejection.row),
-        None => format!("partition {}, row {}", input.rows.partition, rejection.row),
+        Some(place) => format!("decoded row {} (from 0) of {place}", rejection.row),
+        None => format!("row {} (from 0) of partition {}", rejection.row, input.rows.partition),
     };
     Report::Rejected { node: node.name().to_owned(), batch_time: context.batch_time, place, reason: rejection.reason }
 }

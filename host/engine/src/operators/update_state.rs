@@ -10,7 +10,7 @@ use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::Fields;
 use millpond_core::store::NodeState;
-use millpond_core::{BatchTime, Node, PartitionBatch, PartitionId, StateDelta, UpdateInput};
+use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UpdateInput};
 
 use super::reduce::value_schema;
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
@@ -141,11 +141,7 @@ impl Partition {
         let input = self.input(update, rows, touched)?;
         let batch = PartitionBatch { partition: update.partition, rows: RecordBatch::new_empty(rows.schema()) };
         let task = update.context.task(&batch, update.context.parallelism);
-        let output = update
-            .context
-            .function
-            .update(update.node.id, &task, &input)
-            .map_err(Error::port(format!("node `{name}`")))?;
+        let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
         let mut kept = Vec::with_capacity(touched.slots.len());
         let mut changed = Vec::new();
         for (group, slot) in touched.slots.iter().enumerate() {
@@ -192,7 +188,7 @@ impl Partition {
 }
 
 impl Stateful for UpdateState {
-    fn restore(&mut self, state: NodeState, _: BatchTime, _: BatchTime, context: &Restore<'_>) -> Result<()> {
+    fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()> {
         let count = self.partitions.len();
         let items: Vec<_> = self.partitions.iter_mut().enumerate().collect();
         context.pool.run(items, |(number, partition)| {

@@ -78,7 +78,7 @@ impl WindowOperator {
 }
 
 impl Stateful for WindowOperator {
-    fn restore(&mut self, state: NodeState, _: BatchTime, _: BatchTime, _: &Restore<'_>) -> Result<()> {
+    fn restore(&mut self, state: NodeState, _: &Restore<'_>) -> Result<()> {
         let restored = state.panes.into_iter().map(|(time, batches)| (time, partitions(batches)));
         self.batches = restored.collect();
         self.bytes = self.batches.iter().map(|(_, batch)| memory_of(batch)).sum();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use millpond_core::{BatchTime, CommitRecord, SinkToken};
 use tracing::warn;
 
-use super::{JobRunner, Operation};
+use super::JobRunner;
+use super::recover::LAST_SLIDE;
 use crate::error::{Error, Result};
 
 /// What was done since the last commit and is not yet durable.
@@ -24,8 +25,12 @@ impl JobRunner {
     /// Commits everything up to `batch_time`; gives the bytes written.
     pub(super) fn commit(&mut self, batch_time: BatchTime) -> Result<u64> {
         let mut state = Vec::new();
-        for operator in self.operators.iter_mut().filter_map(Operation::stateful_mut) {
+        for (node, operator) in self.graph.plan().nodes.iter().zip(&mut self.operators) {
+            let Some(operator) = operator.stateful_mut() else { continue };
             state.extend(operator.take_deltas()?);
+            if let Some(time) = operator.last_slide() {
+                self.pending.meta.insert(format!("{LAST_SLIDE}{}", node.name), time.0.to_string().into_bytes());
+            }
         }
         let epoch = self.epoch.next();
         let record = CommitRecord {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use millpond_core::batch::row_count;
+use millpond_core::batch::{partitions, row_count};
 use millpond_core::receiver::{Poll, SplitReader};
 use millpond_core::{
     BatchTime, NodeId, Operator, OutputMode, PartitionBatch, PartitionId, Report, SinkBatch, Split, StopSignal,
@@ -13,6 +13,7 @@ use super::{JobRunner, Operation, Polled};
 use crate::OnBadRecord;
 use crate::error::{Error, Result};
 use crate::operators::stage::{self, StageInput};
+use crate::operators::window::memory;
 use crate::operators::{BatchContext, BatchCounts, NodeRef, Rows, reduce, sink, sort, take, union};
 
 /// A batch on its way: rows, or splits that the next stage will read.
@@ -29,6 +30,28 @@ struct SourceBatch {
     reader: Arc<dyn SplitReader>,
     splits: Vec<Split>,
     on_bad_record: OnBadRecord,
+}
+
+/// A partition that comes from a source has at most about so many bytes, so that a call's input is small against the memory
+/// that a component may use by default (256 MiB).
+const PARTITION_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+impl SourceBatch {
+    /// Whether every split is known to be small enough for one call.
+    fn is_bounded(&self) -> bool {
+        // A split ends at the first record end past its own, so it may be a little more.
+        let fits = |split: &Split| split.bytes.is_some_and(|bytes| bytes <= 2 * PARTITION_BYTES_MAX as u64);
+        self.splits.iter().all(fits)
+    }
+}
+
+/// Cuts rows into as many pieces as they have `PARTITION_BYTES_MAX`.
+fn cut(rows: &RecordBatch) -> Vec<RecordBatch> {
+    let bytes = usize::try_from(memory(rows)).unwrap_or(usize::MAX);
+    let pieces = bytes.div_ceil(PARTITION_BYTES_MAX).max(1);
+    let length = rows.num_rows().div_ceil(pieces).max(1);
+    let starts = (0..rows.num_rows().max(1)).step_by(length);
+    starts.map(|start| rows.slice(start, length.min(rows.num_rows() - start))).collect()
 }
 
 impl JobRunner {
@@ -77,7 +100,7 @@ impl JobRunner {
         Ok(context.counts.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn take_progress(&mut self) {
+    pub(super) fn take_progress(&mut self) {
         for source in &mut self.sources {
             let entries = source.receiver.take_progress();
             if !entries.is_empty() {
@@ -118,13 +141,11 @@ impl JobRunner {
             Output::Rows(rows) => Ok(rows),
             Output::Splits(source) => {
                 let schema = &self.graph.plan().nodes[source.node].schema;
-                let items: Vec<_> = numbered(&source.splits);
-                let rows = context.pool.run(items, |(partition, split)| {
+                let rows = context.pool.run(source.splits.iter().collect(), |split| {
                     let rows = read(context, &source, split)?;
-                    let rows = crate::shuffle::rename(&source.name, schema, &rows)?;
-                    Ok(PartitionBatch { partition, rows })
+                    Ok(cut(&crate::shuffle::rename(&source.name, schema, &rows)?))
                 })?;
-                Ok(Rows::new(rows))
+                Ok(Rows::new(partitions(rows.into_iter().flatten().collect())))
             }
         }
     }
@@ -174,6 +195,11 @@ impl JobRunner {
         + Sync,
     ) -> Result<Rows> {
         let on_bad_record = self.options.on_bad_record;
+        let input = match input {
+            // How much it will be is only known when it is read: then it may be cut before user code sees it.
+            Output::Splits(source) if !source.is_bounded() => Output::Rows(self.rows(context, Output::Splits(source))?),
+            other => other,
+        };
         match input {
             Output::Rows(rows) => {
                 let fetch = |rows: PartitionBatch| Ok(StageInput { rows, place: None });
@@ -190,17 +216,18 @@ impl JobRunner {
     }
 
     fn sink(&mut self, context: &BatchContext<'_>, node: NodeRef<'_>, name: &str, input: Rows) -> Result<()> {
-        let mut partitions = sink::renamed(node, input)?;
+        let mut rows = sink::renamed(node, input)?;
         if let Operation::UpdateFilter(filter) = &mut self.operators[node.id.index()] {
-            partitions = filter.changed(partitions)?;
+            rows = filter.changed(rows)?;
         }
-        let rows = row_count(&partitions);
-        context.count(|counts| counts.rows_out += rows as u64);
+        let count = row_count(&rows);
+        context.count(|counts| counts.rows_out += count as u64);
         let part = self.sinks.get_mut(name).expect("the runner was made with every sink of the plan");
-        if rows == 0 && part.mode != OutputMode::Complete {
+        if count == 0 && part.mode != OutputMode::Complete {
             return Ok(());
         }
-        let batch = SinkBatch { batch_time: context.batch_time, schema: Arc::clone(&node.node.schema), partitions };
+        let batch =
+            SinkBatch { batch_time: context.batch_time, schema: Arc::clone(&node.node.schema), partitions: rows };
         let token = part.sink.prepare(&batch).map_err(Error::port(format!("sink `{name}`")))?;
         self.pending.tokens.entry(name.to_owned()).or_default().push(token);
         Ok(())
@@ -233,4 +260,21 @@ fn read(context: &BatchContext<'_>, source: &SourceBatch, split: &Split) -> Resu
         counts.reports.extend(decoded.bad_records.into_iter().map(report));
     });
     Ok(decoded.batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_testkit::rows::lines;
+
+    use super::*;
+
+    #[test]
+    fn large_batches_are_cut_and_small_ones_are_not() {
+        let large = "x".repeat(PARTITION_BYTES_MAX / 2);
+        let rows = lines(&[&large, &large, &large, &large, "end"]);
+        let pieces = cut(&rows);
+        assert_eq!(pieces.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(cut(&lines(&["a", "b"])).len(), 1);
+        assert_eq!(cut(&lines(&[])).len(), 1);
+    }
 }

@@ -62,6 +62,8 @@ pub struct JobRunner {
     created_us: u64,
     /// After an error the hot state is no longer that of any commit.
     failed: bool,
+    /// How far batch times run ahead of the clock, milliseconds.
+    lead_ms: i64,
 }
 
 struct Source {
@@ -130,13 +132,9 @@ impl JobRunner {
             Trigger::AvailableNow => self.run_available(stop),
             Trigger::Continuous => self.run_continuously(stop),
         };
-        match outcome {
-            Ok(()) => self.finish(),
-            Err(error) => {
-                self.close();
-                Err(error)
-            }
-        }
+        let outcome = outcome.and_then(|()| self.commit_rest());
+        self.close();
+        outcome.map(|()| self.summary())
     }
 
     fn run_available(&mut self, stop: &StopSignal) -> Result<()> {
@@ -144,8 +142,10 @@ impl JobRunner {
             let batch_time = self.next_batch_time();
             let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
             if polled.iter().all(|poll| poll.splits.is_empty()) {
-                self.tell_of(&polled);
+                self.summary.bad_records += self.tell_of(&polled);
                 if polled.iter().all(|poll| !poll.more) {
+                    // A look without rows is progress as well: files that were passed over, that are gone.
+                    self.take_progress();
                     break;
                 }
                 // Something is on its way (a connection that is still open): look again soon, without an empty batch.
@@ -158,34 +158,47 @@ impl JobRunner {
     }
 
     fn run_continuously(&mut self, stop: &StopSignal) -> Result<()> {
-        let interval_ms = self.options.batch_interval_ms;
         let mut batch_time = self.first_batch_time();
         loop {
-            self.clock.wait_until(batch_time.0, stop);
+            self.clock.wait_until(batch_time.0 - self.lead_ms, stop);
             if stop.is_raised() {
                 return Ok(());
             }
             let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
             self.guarded(batch_time, |runner| runner.batch(batch_time, polled, stop))?;
-            batch_time = batch_time.plus_ms(interval_ms);
+            batch_time = self.next_batch_time();
         }
     }
 
-    /// The batch time that follows the last one.
+    /// The batch time that follows the last one: the next on the job's grid, which is whole intervals from its start. (The
+    /// interval may be another than in the last run.)
     #[must_use]
     pub fn next_batch_time(&self) -> BatchTime {
-        self.last.unwrap_or(self.start).plus_ms(self.options.batch_interval_ms)
+        let interval_ms = self.options.batch_interval_ms.cast_signed();
+        let passed_ms = self.last.map_or(0, |last| last.0.saturating_sub(self.start.0));
+        let intervals = passed_ms.div_euclid(interval_ms) + 1;
+        self.start.plus_ms(intervals.saturating_mul(interval_ms).cast_unsigned())
     }
 
     /// The next batch time that is not in the past, on the job's grid. Batch times that passed while the job was stopped are
     /// left out: receivers hold what came meanwhile, and windows move on by time.
-    fn first_batch_time(&self) -> BatchTime {
+    ///
+    /// When batch times are ahead of the clock (`available-now` does not wait for it, and a clock can be set back), batches
+    /// come at the clock's pace all the same, and keep their lead.
+    fn first_batch_time(&mut self) -> BatchTime {
         let next = self.next_batch_time();
+        let interval_ms = self.options.batch_interval_ms;
         let late_ms = self.clock.now_ms().saturating_sub(next.0);
+        self.lead_ms = late_ms.saturating_neg().saturating_sub(interval_ms.cast_signed()).max(0);
+        if self.lead_ms > 0 {
+            let lead = crate::draw::duration(self.lead_ms.cast_unsigned());
+            let message =
+                format!("batch times are {lead} ahead of the clock, and stay so; a batch is made every interval");
+            self.listener.report(&Report::Note { message });
+        }
         if late_ms <= 0 || self.last.is_none() {
             return next;
         }
-        let interval_ms = self.options.batch_interval_ms;
         let passed = late_ms.cast_unsigned().div_ceil(interval_ms);
         if passed > 0 {
             let message =
@@ -211,19 +224,28 @@ impl JobRunner {
     /// # Errors
     /// When the commit fails.
     pub fn finish(&mut self) -> Result<Summary> {
+        let outcome = self.commit_rest();
+        self.close();
+        outcome.map(|()| self.summary())
+    }
+
+    fn commit_rest(&mut self) -> Result<()> {
         let batch_time = self.last.unwrap_or(self.start);
-        if self.pending.batches > 0 {
+        if self.pending.batches > 0 || !self.pending.progress.is_empty() {
             self.guarded(batch_time, |runner| runner.commit(batch_time).map(|_| ()))?;
         }
-        self.close();
-        self.summary.elapsed_us = self.clock.monotonic_us().saturating_sub(self.created_us);
-        Ok(self.summary)
+        Ok(())
     }
 
     /// What the run has done so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        self.summary
+        Summary {
+            elapsed_us: self.clock.monotonic_us().saturating_sub(self.created_us),
+            state_keys: self.state_keys(),
+            state_bytes: self.state_bytes(),
+            ..self.summary
+        }
     }
 
     /// Runs a step; after an error or a panic in it, drops what was prepared and marks the runner as failed.
@@ -255,10 +277,14 @@ impl JobRunner {
         let guest_before_us = self.guest_us();
         let delay_ms = match self.options.trigger {
             Trigger::AvailableNow => 0,
-            Trigger::Continuous => self.clock.now_ms().saturating_sub(batch_time.0).max(0).cast_unsigned(),
+            Trigger::Continuous => {
+                let due_ms = batch_time.0.saturating_sub(self.lead_ms);
+                self.clock.now_ms().saturating_sub(due_ms).max(0).cast_unsigned()
+            }
         };
-        self.tell_of(&polled);
-        let counts = self.evaluate(batch_time, polled, stop)?;
+        let lost = self.tell_of(&polled);
+        let mut counts = self.evaluate(batch_time, polled, stop)?;
+        counts.bad_records += lost;
         self.pending.batches += 1;
         self.last = Some(batch_time);
         let commit_began_us = self.clock.monotonic_us();
@@ -279,11 +305,19 @@ impl JobRunner {
             commit_us: done_us.saturating_sub(commit_began_us),
             epoch: committed.map(|_| self.epoch),
             commit_bytes: committed.unwrap_or(0),
-            state_keys: self.operators.iter().filter_map(Operation::stateful).map(Stateful::keys).sum(),
-            state_bytes: self.operators.iter().filter_map(Operation::stateful).map(Stateful::memory_bytes).sum(),
+            state_keys: self.state_keys(),
+            state_bytes: self.state_bytes(),
         };
         self.account(&report, counts);
         Ok(report)
+    }
+
+    fn state_keys(&self) -> u64 {
+        self.operators.iter().filter_map(Operation::stateful).map(Stateful::keys).sum()
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.operators.iter().filter_map(Operation::stateful).map(Stateful::memory_bytes).sum()
     }
 
     fn account(&mut self, report: &BatchReport, counts: BatchCounts) {
@@ -297,21 +331,23 @@ impl JobRunner {
         summary.processing_us += report.processing_us;
         summary.guest_us += report.guest_us;
         summary.commit_us += report.commit_us;
-        summary.state_keys = report.state_keys;
-        summary.state_bytes = report.state_bytes;
         counts.reports.iter().for_each(|report| self.listener.report(report));
         self.listener.batch_completed(report);
         debug!(job = self.options.name, batch = report.batch_time_ms, rows_in = report.rows_in, "batch completed");
     }
 
-    /// Passes on what receivers had to say.
-    fn tell_of(&self, polled: &[Poll]) {
+    /// Passes on what receivers had to say; gives the number of records that they lost.
+    fn tell_of(&self, polled: &[Poll]) -> u64 {
         for (source, poll) in self.sources.iter().zip(polled) {
+            for note in &poll.notes {
+                self.listener.report(&Report::Note { message: format!("source `{}`: {note}", source.name) });
+            }
             for bad in &poll.reports {
                 let (place, reason) = (bad.place.clone(), bad.reason.clone());
                 self.listener.report(&Report::BadRecord { source: source.name.clone(), place, reason });
             }
         }
+        polled.iter().map(|poll| poll.reports.len() as u64).sum()
     }
 
     fn guest_us(&self) -> u64 {

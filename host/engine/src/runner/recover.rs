@@ -9,6 +9,7 @@ use millpond_core::{BatchTime, Listener, Node, NodeId, Operator, OutputMode, Rec
 
 use super::commit::{self, Pending};
 use super::{JobRunner, Operation, SinkPart, Source};
+use crate::draw;
 use crate::error::{Error, Result};
 use crate::operators::Restore;
 use crate::operators::reduce_window::ReduceWindowOperator;
@@ -20,8 +21,12 @@ use crate::{JobOptions, JobParts, StreamGraph, Summary};
 
 /// Meta entry: the job's first moment, as text.
 const START: &str = "start-ms";
-/// Meta entries: columns of a node's state.
+/// Meta entries: what a node's state is made of. A node that is something else now cannot go on with it.
 const STATE_SCHEMA: &str = "state-schema/";
+/// Meta entries: a node's window, in words. It may change between runs.
+const WINDOW: &str = "window/";
+/// Meta entries: the time of a window's last slide.
+pub(super) const LAST_SLIDE: &str = "last-slide/";
 
 pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunner> {
     let created_us = parts.clock.monotonic_us();
@@ -35,8 +40,8 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
     note(&recovered, &parts);
     let (epoch, last) = recovered.last.map_or((millpond_core::Epoch(0), None), |(epoch, last)| (epoch, Some(last)));
     let nodes = recovered.nodes;
-    if let Some(last) = last {
-        restore_operators(&parts, &mut operators, nodes, start, last)?;
+    if last.is_some() {
+        restore_operators(&parts, &mut operators, nodes, &recovered.meta)?;
     }
     let sources = sources(std::mem::take(&mut parts.sources), recovered.sources)?;
     let sinks = sinks(std::mem::take(&mut parts.sinks), &recovered.sinks)?;
@@ -59,6 +64,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
         summary: Summary::default(),
         created_us,
         failed: false,
+        lead_ms: 0,
     })
 }
 
@@ -146,8 +152,7 @@ fn schemas(graph: &StreamGraph, operators: &[Operation], recovered: &Recovered, 
             continue;
         }
         let name = format!("{STATE_SCHEMA}{}", node.name);
-        let expected =
-            format!("{} ({}) key {}", node.operator.kind(), schema::describe(&node.schema), node.key_columns);
+        let expected = state_schema(node);
         if let Some(found) = recovered.meta.get(&name)
             && found != expected.as_bytes()
             && recovered.nodes.contains_key(&node.name)
@@ -156,13 +161,53 @@ fn schemas(graph: &StreamGraph, operators: &[Operation], recovered: &Recovered, 
             return Err(Error::StateSchema { node: node.name.clone(), expected, found });
         }
         pending.meta.insert(name, expected.into_bytes());
+        if let Some(window) = window(node) {
+            pending.meta.insert(format!("{WINDOW}{}", node.name), window.into_bytes());
+        }
     }
     Ok(())
+}
+
+/// What a node's state is made of, in words.
+fn state_schema(node: &Node) -> String {
+    let kind = match &node.operator {
+        Operator::ReduceWindow(settings) if settings.keep_empty_keys => {
+            // Its totals are stored as they are and not made again, so they hold for this window only.
+            let window = window(node).unwrap_or_default();
+            format!("reduce-window {} over {window}, empty keys kept", draw::merge(&settings.merge))
+        }
+        Operator::ReduceWindow(settings) => format!("reduce-window {}", draw::merge(&settings.merge)),
+        other => other.kind().to_owned(),
+    };
+    format!("{kind} of ({}) key {}", schema::describe(&node.schema), node.key_columns)
+}
+
+/// A node's window, in words.
+fn window(node: &Node) -> Option<String> {
+    let window = match &node.operator {
+        Operator::Window(window) => window,
+        Operator::ReduceWindow(settings) => &settings.window,
+        _ => return None,
+    };
+    Some(format!("{} every {}", draw::duration(window.length_ms), draw::duration(window.slide_ms)))
 }
 
 fn note(recovered: &Recovered, parts: &JobParts) {
     let tell = |listener: &Arc<dyn Listener>, message: String| listener.report(&Report::Note { message });
     recovered.notes.iter().for_each(|message| tell(&parts.listener, message.clone()));
+    for node in &parts.graph.plan().nodes {
+        let before = recovered.meta.get(&format!("{WINDOW}{}", node.name)).map(|text| String::from_utf8_lossy(text));
+        if let (Some(before), Some(now)) = (before, window(node))
+            && before != now
+        {
+            let message = format!(
+                "the window of node `{}` was {before} and is {now} now; batches that had left the old window stay out of \
+                 the first new ones",
+                node.name
+            );
+            tell(&parts.listener, message);
+        }
+    }
     let known = |name: &String| parts.graph.plan().nodes.iter().any(|node| node.name == *name);
     for name in recovered.nodes.keys().filter(|name| !known(name)) {
         tell(&parts.listener, format!("the state of node `{name}` is kept, but the plan has no such node any more"));
@@ -179,13 +224,14 @@ fn restore_operators(
     parts: &JobParts,
     operators: &mut [Operation],
     mut nodes: BTreeMap<String, NodeState>,
-    start: BatchTime,
-    last: BatchTime,
+    meta: &BTreeMap<String, Vec<u8>>,
 ) -> Result<()> {
-    let context = Restore { pool: &parts.pool, function: &*parts.function };
     for (node, operation) in parts.graph.plan().nodes.iter().zip(operators) {
         if let Some(operator) = operation.stateful_mut() {
-            operator.restore(nodes.remove(&node.name).unwrap_or_default(), start, last, &context)?;
+            let last_slide = meta.get(&format!("{LAST_SLIDE}{}", node.name));
+            let last_slide = last_slide.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).map(BatchTime);
+            let context = Restore { pool: &parts.pool, function: &*parts.function, last_slide };
+            operator.restore(nodes.remove(&node.name).unwrap_or_default(), &context)?;
         }
     }
     Ok(())

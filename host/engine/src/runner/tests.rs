@@ -148,6 +148,23 @@ impl World {
         self.runner(parallelism)?.run(&StopSignal::new())
     }
 
+    /// Runs the script at these batch times (intervals since the start); a new runner takes over before each batch whose
+    /// number is in `restarts`.
+    fn run_at(&self, times: &[u64], restarts: &BTreeSet<usize>, parallelism: &[usize]) -> Vec<Vec<(String, i64)>> {
+        let mut lives = 0;
+        let mut runner = self.runner(parallelism[0]).unwrap();
+        for (batch, time) in times.iter().enumerate() {
+            if restarts.contains(&batch) {
+                drop(runner);
+                lives += 1;
+                runner = self.runner(parallelism[lives % parallelism.len()]).unwrap();
+            }
+            runner.run_batch(BatchTime(START).plus_ms(time * INTERVAL)).unwrap();
+        }
+        runner.finish().unwrap();
+        self.output()
+    }
+
     /// Runs the script; a new runner takes over before each batch whose number is in `restarts`.
     fn run_with_restarts(
         &self,
@@ -258,6 +275,35 @@ proptest! {
             prop_assert_eq!(found, window_sums(&batches, last, length));
         }
         prop_assert!(world.store.sizes("it").1 <= length + slide, "panes that left the window are dropped");
+    }
+
+    #[test]
+    fn windows_go_by_time_when_batch_times_are_left_out(
+        batches in batches(), gaps in proptest::collection::vec(1u64..4, 14), restarts in restarts(),
+        length in 1u64..7, slide in 1u64..5, how in 0..4,
+    ) {
+        let (merge, invertible, function) = match how {
+            0 => (sums(), false, FakeFunction::new()),
+            1 => (sums(), true, FakeFunction::new()),
+            2 => (Merge::Custom, false, custom_sums()),
+            _ => (Merge::Custom, true, custom_sums()),
+        };
+        let world = World::new(plan(reduce_window(length, slide, merge, invertible)), function);
+        world.push_all(&batches, 2);
+        let times: Vec<u64> = gaps.iter().scan(0, |time, gap| { *time += gap; Some(*time) }).take(batches.len()).collect();
+        let output = world.run_at(&times, &restarts, &[2, 3, 1]);
+        let slides: Vec<u64> = times.iter().copied().filter(|time| time % slide == 0).collect();
+        prop_assert_eq!(output.len(), slides.len());
+        for (slide, found) in slides.into_iter().zip(output) {
+            let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+            for (time, batch) in times.iter().zip(&batches) {
+                // A batch that left a window between two slides that ran is in no later one either.
+                if *time <= slide && *time + length > slide {
+                    batch.iter().for_each(|(key, value)| *expected.entry(key.clone()).or_default() += value);
+                }
+            }
+            prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        }
     }
 
     #[test]
@@ -435,7 +481,7 @@ fn refused_row_is_skipped_or_fails_the_job() {
     world.push_all(&[vec![("a".to_owned(), 1), ("b".to_owned(), 2)]], 1);
     let error = world.run(1).unwrap_err();
     assert_eq!(error.code().0, "MP0801");
-    assert!(error.to_string().contains("script batch 1 partition 0, row 1"), "{error}");
+    assert!(error.to_string().contains("decoded row 1 (from 0) of script batch 1 partition 0"), "{error}");
 }
 
 #[test]
@@ -544,4 +590,90 @@ fn three_jobs_share_a_pool_and_one_fails() {
     });
     let counts: Vec<usize> = worlds.iter().map(|world| world.output().len()).collect();
     assert_eq!(counts, [20, 6, 20]);
+}
+
+/// One row `("k", 1)` a batch, through a window whose settings change between two runs.
+fn counts_over_windows(invertible: bool, lengths: [u64; 2], intervals_ms: [u64; 2]) -> Vec<i64> {
+    let mut counts = Vec::new();
+    let mut world = World::new(plan(reduce_window(lengths[0], 1, sums(), invertible)), FakeFunction::new());
+    world.push_all(&vec![vec![("k".to_owned(), 1)]; 12], 1);
+    for (run, length) in lengths.into_iter().enumerate() {
+        world.plan = plan(reduce_window(length, 2, sums(), invertible));
+        let mut runner = world.runner(1).unwrap();
+        runner.options.batch_interval_ms = intervals_ms[run];
+        for _ in 0..6 {
+            runner.run_batch(runner.next_batch_time()).unwrap();
+        }
+        runner.finish().unwrap();
+    }
+    counts.extend(world.output().iter().map(|batch| batch[0].1));
+    counts
+}
+
+#[test]
+fn a_window_may_become_shorter_or_longer_between_runs() {
+    for invertible in [false, true] {
+        // Windows of 5 batches at 2, 4, 6; then of 3 at 8, 10, 12.
+        assert_eq!(counts_over_windows(invertible, [5, 3], [INTERVAL; 2]), [2, 4, 5, 3, 3, 3]);
+        // Batches 1 to 4 had left the window of 2 when it became one of 5.
+        assert_eq!(counts_over_windows(invertible, [2, 5], [INTERVAL; 2]), [2, 2, 2, 4, 5, 5]);
+    }
+}
+
+#[test]
+fn another_batch_interval_keeps_to_the_grid() {
+    // Six batches of 1 s, then six of 2 s: every one of them is at a slide of 2 s.
+    assert_eq!(counts_over_windows(true, [4, 4], [INTERVAL, 2 * INTERVAL]), [2, 4, 4, 3, 2, 2, 2, 2, 2]);
+}
+
+#[test]
+fn another_merge_does_not_go_on_with_the_state_of_the_last() {
+    let mut world = World::new(plan(reduce_window(3, 1, sums(), false)), FakeFunction::new());
+    world.push_all(&[vec![("a".to_owned(), 1)]], 1);
+    world.run(1).unwrap();
+    world.plan = plan(reduce_window(3, 1, Merge::Columns(vec![ColumnMerge::Max]), false));
+    assert_eq!(world.run(1).unwrap_err().code().0, "MP0706");
+}
+
+#[test]
+fn batch_times_ahead_of_the_clock_do_not_stop_a_continuous_job() {
+    let mut world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    world.push_all(&vec![vec![("a".to_owned(), 1)]; 100], 1);
+    assert_eq!(world.run(1).unwrap().batches, 100, "batch times are now 100 s ahead");
+    world.trigger = Trigger::Continuous;
+    world.push_all(&[vec![("a".to_owned(), 1)]], 1);
+    let mut runner = world.runner(1).unwrap();
+    let stop = StopSignal::new();
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| runner.run(&stop));
+        // The lead is taken when the job starts: the clock must stand still until then.
+        while world.listener.reports().is_empty() {
+            std::thread::yield_now();
+        }
+        for batches in 101..=102 {
+            world.clock.advance_ms(INTERVAL.cast_signed());
+            while world.listener.batches().len() < batches {
+                std::thread::yield_now();
+            }
+        }
+        stop.finish();
+        job.join().unwrap().unwrap();
+    });
+    assert_eq!(world.listener.batches()[100].batch_time_ms, START + 101_000);
+    assert!(
+        world
+            .listener
+            .reports()
+            .iter()
+            .any(|report| matches!(report, Report::Note { message } if message.contains("ahead")))
+    );
+}
+
+#[test]
+fn summary_counts_keys_also_when_there_was_nothing_to_do() {
+    let world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    world.push_all(&[vec![("a".to_owned(), 1)]], 1);
+    world.run(1).unwrap();
+    let second = world.run(1).unwrap();
+    assert_eq!((second.batches, second.state_keys), (0, 1));
 }

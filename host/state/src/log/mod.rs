@@ -46,6 +46,7 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<Segment>> {
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let first = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".log")?.parse().ok());
+        let first = first.filter(|first| path == segment_path(dir, *first));
         found.extend(first.map(|first| Segment { path, first }));
     }
     found.sort_by_key(|segment| segment.first);

@@ -26,6 +26,7 @@ pub(crate) use read::Snapshot;
 pub(crate) use write::write;
 
 use crate::error::{Error, Result};
+use crate::sweep;
 
 /// The version that this code writes and reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -93,18 +94,20 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     for entry in fs::read_dir(dir).map_err(Error::open("list", dir))? {
         let path = entry.map_err(Error::open("list", dir))?.path();
         let epoch = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let epoch = epoch.filter(|epoch| path == path_of(dir, *epoch));
         found.extend(epoch.map(|epoch: u64| (epoch, path)));
     }
     found.sort_by(|left, right| right.cmp(left));
     Ok(found)
 }
 
-/// Removes all snapshots but the one made after `keep`, and what was broken off.
+/// Removes all snapshots but the one made after `keep`, and what was broken off. Other files are none of its business.
 pub(crate) fn remove_others(dir: &Path, keep: u64) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(Error::open("list", dir))? {
         let path = entry.map_err(Error::open("list", dir))?.path();
-        if path != path_of(dir, keep) {
-            fs::remove_dir_all(&path).map_err(Error::open("remove", &path))?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path != path_of(dir, keep) && sweep::is_snapshot(name) && path.is_dir() {
+            sweep::sweep_away(&path, sweep::snapshot).map_err(Error::open("remove", &path))?;
         }
     }
     Ok(())

@@ -97,3 +97,20 @@ fn damage_in_any_file_is_noticed() {
         Snapshot::open(&path).unwrap();
     }
 }
+
+#[test]
+fn snapshot_that_fails_leaves_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    Checkpoint::create(&path, LIMIT).unwrap().fold(&state(), &go).unwrap();
+    let db = sled::open(&path).unwrap();
+    let page = db.scan_prefix([0x20]).keys().next().unwrap().unwrap();
+    db.remove(page).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let mut store = Checkpoint::open(&path, LIMIT).unwrap().unwrap();
+    let snapshots = dir.path().join("snapshot");
+    fs::create_dir(&snapshots).unwrap();
+    assert!(write(&snapshots, "job", &mut store).is_err());
+    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 0);
+}

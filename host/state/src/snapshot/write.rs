@@ -29,11 +29,28 @@ pub(crate) fn write(dir: &Path, job: &str, checkpoint: &mut Checkpoint) -> Resul
     let progress = checkpoint.progress();
     let path = path_of(dir, progress.epoch);
     let temporary = path.with_extension("tmp");
-    if temporary.exists() {
-        fs::remove_dir_all(&temporary).map_err(Error::open("remove", &temporary))?;
+    let written = write_beside(&temporary, job, checkpoint);
+    if written.is_err() {
+        // On a full disk each try would leave one more and keep it full.
+        drop(fs::remove_dir_all(&temporary));
     }
-    fs::create_dir(&temporary).map_err(Error::open("create", &temporary))?;
-    let mut writer = Writer { dir: temporary.clone(), entries: Vec::new(), node: None, files: Vec::new() };
+    written?;
+    if path.exists() {
+        // One that recovery found damaged, or made before the same commit was folded again.
+        fs::remove_dir_all(&path).map_err(Error::open("remove", &path))?;
+    }
+    fs::rename(&temporary, &path).map_err(Error::open("rename", &temporary))?;
+    sync_dir(dir).map_err(Error::open("sync", dir))?;
+    Ok(progress.epoch)
+}
+
+fn write_beside(temporary: &Path, job: &str, checkpoint: &mut Checkpoint) -> Result<()> {
+    let progress = checkpoint.progress();
+    if temporary.exists() {
+        fs::remove_dir_all(temporary).map_err(Error::open("remove", temporary))?;
+    }
+    fs::create_dir(temporary).map_err(Error::open("create", temporary))?;
+    let mut writer = Writer { dir: temporary.to_owned(), entries: Vec::new(), node: None, files: Vec::new() };
     checkpoint.visit(&mut writer)?;
     let files = writer.finish()?;
     let manifest = Manifest {
@@ -46,14 +63,7 @@ pub(crate) fn write(dir: &Path, job: &str, checkpoint: &mut Checkpoint) -> Resul
     let sealed = Sealed { crc32: manifest.checksum(), manifest };
     let json = serde_json::to_vec_pretty(&sealed).expect("a manifest has string keys and finite numbers only");
     put_file(&temporary.join(MANIFEST), &json)?;
-    sync_dir(&temporary).map_err(Error::open("sync", &temporary))?;
-    if path.exists() {
-        // One that recovery found damaged, or made before the same commit was folded again.
-        fs::remove_dir_all(&path).map_err(Error::open("remove", &path))?;
-    }
-    fs::rename(&temporary, &path).map_err(Error::open("rename", &temporary))?;
-    sync_dir(dir).map_err(Error::open("sync", dir))?;
-    Ok(progress.epoch)
+    sync_dir(temporary).map_err(Error::open("sync", temporary))
 }
 
 fn put_file(path: &Path, bytes: &[u8]) -> Result<()> {

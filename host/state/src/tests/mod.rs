@@ -2,6 +2,7 @@
 
 mod contract;
 mod failures;
+mod fresh;
 mod model;
 
 use std::path::{Path, PathBuf};

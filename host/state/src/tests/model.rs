@@ -196,6 +196,10 @@ impl Pair {
         copy_dir(self.dir.path(), copy.path());
         let segment = copy.path().join("log").join(newest.path.file_name().unwrap());
         fs::OpenOptions::new().write(true).open(segment).unwrap().set_len(cut).unwrap();
+        if *whole == 0 {
+            // That there are commits is noted only once the first one is whole.
+            crate::meta::Meta::new("job").write(copy.path()).unwrap();
+        }
         let (mut store, contents, _) = recovered(copy.path());
         assert_eq!(contents, self.history[*whole], "after the cut at byte {cut} only commit {whole} is whole");
         store.commit(empty_commit(*whole as u64 + 1)).unwrap();

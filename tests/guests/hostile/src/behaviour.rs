@@ -14,6 +14,10 @@ pub fn before(settings: &Settings) {
         "trap" => core::arch::wasm32::unreachable(),
         "panic" => panic!("this job panics on purpose"),
         "loop" | "slow-start" => loop_for_ever(),
+        "log-loop" => {
+            log::log(Level::Info, "now it loops", true);
+            loop_for_ever();
+        }
         "recurse" => drop(black_box(recurse_for_ever(black_box(1)))),
         "recurse-on-own-stack" => drop(black_box(recurse_with_arrays(black_box(1)))),
         "allocate" => allocate_for_ever(),
