@@ -38,7 +38,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use millpond::runtime::Param;
 use millpond::{Job, Row, Transform};
-use millpond_core::{BatchReport, BatchTime, Clock, OutputMode, Plan, Report, TransformFunction};
+use millpond_core::{BatchReport, BatchTime, Clock, OutputMode, Plan, Report, TransformFunction, UserFunction};
 pub use millpond_engine::OnBadRecord;
 use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_testkit::{CollectListener, CollectSink, ManualClock, MemoryStore, ScriptReceiver};
@@ -56,6 +56,7 @@ pub struct JobTest {
     parallelism: usize,
     modes: BTreeMap<String, OutputMode>,
     transforms: BTreeMap<String, Transform>,
+    function: Option<Arc<dyn UserFunction>>,
     commit_every: u64,
     on_bad_record: OnBadRecord,
 }
@@ -71,6 +72,7 @@ impl JobTest {
             parallelism: 2,
             modes: BTreeMap::new(),
             transforms: BTreeMap::new(),
+            function: None,
             commit_every: 1,
             on_bad_record: OnBadRecord::Skip,
         }
@@ -108,6 +110,13 @@ impl JobTest {
     #[must_use]
     pub fn transform(mut self, name: &str, transform: Transform) -> Self {
         self.transforms.insert(name.to_owned(), transform);
+        self
+    }
+
+    /// Runs this code instead of the job's own, which is then only asked for its plan: the same job as a component, say.
+    #[must_use]
+    pub fn function(mut self, function: Arc<dyn UserFunction>) -> Self {
+        self.function = Some(function);
         self
     }
 
@@ -239,8 +248,9 @@ impl RunningJob {
     #[track_caller]
     pub fn restart(&mut self) {
         self.runner = None;
-        let function =
-            NativeFunction::try_new(&self.settings.job, &self.settings.params).expect("the plan was checked");
+        let native =
+            || NativeFunction::try_new(&self.settings.job, &self.settings.params).expect("the plan was checked");
+        let function = self.settings.function.clone().unwrap_or_else(|| Arc::new(native()));
         let source = |(name, source): (&String, &Source)| {
             let receiver = Box::new(source.receiver.again());
             (name.clone(), SourceBinding { receiver, on_bad_record: OnBadRecord::Fail })
@@ -258,7 +268,7 @@ impl RunningJob {
         };
         let parts = JobParts {
             graph: self.graph.clone(),
-            function: Arc::new(function),
+            function,
             transforms: self.settings.transforms.iter().map(transform).collect(),
             sources: self.sources.iter().map(source).collect(),
             sinks: self.sinks.iter().map(sink).collect(),

@@ -1,0 +1,115 @@
+//! One small job for every operator of the SDK, chosen by the param `job`: what runs natively must run the same as a component.
+//!
+//! Every job reads pairs of text and number from `in` and writes such pairs to `out`.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use millpond::{DStream, Row, StreamingContext, Values};
+
+millpond::job!(operators);
+
+/// Rows in and out.
+pub type Pair = (String, i64);
+
+/// Every job that there is.
+pub const JOBS: &[(&str, fn(DStream<Pair>) -> DStream<Pair>)] = &[
+    ("map", |rows| rows.map::<Pair>(|(key, n)| (key, n + 1))),
+    ("map_owned", |rows| rows.map_owned(|(key, n)| (format!("{key}{key}"), n))),
+    ("flat_map", |rows| rows.flat_map::<Pair>(|(key, n), out| (0..n).for_each(|i| out.push((key, i))))),
+    ("filter", |rows| rows.filter(|(key, _)| key != "a")),
+    ("key_by", |rows| rows.key_by::<bool>(|(_, n)| n > 0).map::<Pair>(|(_, row)| row)),
+    ("map_values", |rows| rows.map_values::<i64>(|n| n * n)),
+    ("try_map", |rows| rows.try_map::<Pair>(|(key, n)| if n < 0 { Err("negative".into()) } else { Ok((key, n)) })),
+    ("try_flat_map", |rows| {
+        rows.try_flat_map::<Pair>(|(key, n), out| {
+            out.push((key, n));
+            if n == 2 { Err("two".into()) } else { Ok(()) }
+        })
+    }),
+    ("try_filter", |rows| rows.try_filter(|(_, n)| if n == 3 { Err("three".into()) } else { Ok(n > 0) })),
+    ("reduce_by_key", |rows| rows.reduce_by_key(|a, b| a.max(b))),
+    ("sum_by_key", |rows| rows.sum_by_key()),
+    ("count_by_key", |rows| rows.count_by_key()),
+    ("min_by_key", |rows| rows.min_by_key()),
+    ("max_by_key", |rows| rows.max_by_key()),
+    ("mean_by_key", |rows| rows.mean_by_key().map::<Pair>(|(key, mean)| (key, (mean * 1000.0) as i64))),
+    ("count", |rows| named(&rows.count())),
+    ("reduce", |rows| named(&rows.map::<i64>(|(_, n)| n).reduce(|a, b| a.min(b)))),
+    ("count_by_value", |rows| rows.map::<String>(|(key, _)| key).count_by_value()),
+    ("union_cache", |rows| {
+        let cached = rows.filter(|(_, n)| n > 0).cache();
+        cached.union(&cached.map_values::<i64>(|n| -n)).sum_by_key()
+    }),
+    ("window", |rows| rows.window(SECONDS_3, SECONDS_2)),
+    ("count_by_window", |rows| named(&rows.count_by_window(SECONDS_2, SECONDS_1))),
+    ("reduce_by_window", |rows| {
+        named(&rows.map::<i64>(|(_, n)| n).reduce_by_window(|a, b| a.max(b), SECONDS_3, SECONDS_1))
+    }),
+    ("count_by_value_and_window", |rows| {
+        rows.map::<String>(|(key, _)| key).count_by_value_and_window(SECONDS_3, SECONDS_1)
+    }),
+    ("reduce_by_key_and_window", |rows| rows.reduce_by_key_and_window(|a, b| a + b, SECONDS_3, SECONDS_1)),
+    ("with_inverse", |rows| {
+        rows.reduce_by_key_and_window_with_inverse(|a, b| a + b, |a, b| a - b, SECONDS_3, SECONDS_1)
+    }),
+    ("with_inverse_and_filter", |rows| {
+        rows.reduce_by_key_and_window_with_inverse_and_filter(
+            |a, b| a + b,
+            |a, b| a - b,
+            SECONDS_3,
+            SECONDS_1,
+            |(_, n)| n > 0,
+        )
+    }),
+    ("keep_empty_keys", |rows| {
+        rows.reduce_by_key_and_window_with_inverse(|a, b| a + b, |a, b| a - b, SECONDS_2, SECONDS_1).keep_empty_keys()
+    }),
+    ("sum_by_key_and_window", |rows| rows.sum_by_key_and_window(SECONDS_3, SECONDS_1)),
+    ("min_by_key_and_window", |rows| rows.min_by_key_and_window(SECONDS_3, SECONDS_1)),
+    ("max_by_key_and_window", |rows| rows.max_by_key_and_window(SECONDS_3, SECONDS_1)),
+    ("update_state_by_key", |rows| rows.update_state_by_key(total)),
+    ("every_batch", |rows| rows.update_state_by_key(age).every_batch()),
+    ("sort_by", |rows| rows.sort_by(|(key, n)| (Reverse(n), key))),
+    ("top_by", |rows| rows.top_by(2, |(key, n)| (n, Reverse(key)))),
+    ("sort_by_computed", |rows| rows.sort_by_computed::<i64>(|(_, n)| n * n)),
+    ("top_by_computed", |rows| rows.top_by_computed::<i64>(2, |(_, n)| -n.abs())),
+    ("take", |rows| rows.sort_by(|(key, n)| (key, n)).take(2)),
+    ("batch_time", |rows| rows.map::<Pair>(|(key, _)| (key, millpond::batch_time().0))),
+    ("derived_rows", |rows| {
+        let visits = rows.map::<Visit>(|(page, n)| VisitRef { page, seconds: (n > 0).then_some(n as f64) });
+        visits.map::<Pair>(|visit| (visit.page, visit.seconds.map_or(-1, |seconds| seconds as i64)))
+    }),
+];
+
+const SECONDS_1: Duration = Duration::from_secs(1);
+const SECONDS_2: Duration = Duration::from_secs(2);
+const SECONDS_3: Duration = Duration::from_secs(3);
+
+/// A row with a name and an optional part.
+#[derive(Row, Debug, PartialEq)]
+pub struct Visit {
+    page: String,
+    seconds: Option<f64>,
+}
+
+/// The dataflow.
+pub fn operators(ctx: &mut StreamingContext) {
+    let name = ctx.param("job").unwrap_or_default();
+    match JOBS.iter().find(|(job, _)| *job == name) {
+        Some((_, job)) => job(ctx.source::<Pair>("in")).columns(["text", "number"]).sink("out"),
+        None => ctx.refuse(format!("there is no job `{name}`")),
+    }
+}
+
+fn named(numbers: &DStream<i64>) -> DStream<Pair> {
+    numbers.map::<Pair>(|n| ("n", n))
+}
+
+fn total(values: Values<'_, i64>, total: Option<i64>) -> Option<i64> {
+    Some(total.unwrap_or(0) + values.sum()).filter(|total| *total != 0)
+}
+
+fn age(_: Values<'_, i64>, age: Option<i64>) -> Option<i64> {
+    Some(age.unwrap_or(0) + 1).filter(|age| *age <= 3)
+}
