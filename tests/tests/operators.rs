@@ -6,6 +6,12 @@ use std::sync::Arc;
 use millpond_test::{JobTest, RunningJob};
 use millpond_tests::component;
 use millpond_wasm::{EngineOptions, LoadOptions, WasmEngine};
+
+/// The guest's own source, natively.
+#[expect(unreachable_pub, reason = "it is a crate of its own, too")]
+#[path = "../guests-sdk/operators/src/lib.rs"]
+mod operators;
+
 use operators::{JOBS, Pair, millpond_job};
 
 /// Rows of each batch.

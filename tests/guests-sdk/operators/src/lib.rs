@@ -12,8 +12,11 @@ millpond::job!(operators);
 /// Rows in and out.
 pub type Pair = (String, i64);
 
+/// What a job does between source and sink.
+pub type Operators = fn(DStream<Pair>) -> DStream<Pair>;
+
 /// Every job that there is.
-pub const JOBS: &[(&str, fn(DStream<Pair>) -> DStream<Pair>)] = &[
+pub const JOBS: &[(&str, Operators)] = &[
     ("map", |rows| rows.map::<Pair>(|(key, n)| (key, n + 1))),
     ("map_owned", |rows| rows.map_owned(|(key, n)| (format!("{key}{key}"), n))),
     ("flat_map", |rows| rows.flat_map::<Pair>(|(key, n), out| (0..n).for_each(|i| out.push((key, i))))),
