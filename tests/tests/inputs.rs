@@ -230,3 +230,32 @@ fn hidden_and_temporary_files_are_passed_over() {
     job.run(&[]).expect_code(0);
     assert_eq!(job.lines(), ["yes"]);
 }
+
+#[test]
+fn a_source_does_what_the_job_says_unless_it_says_otherwise() {
+    let job = job();
+    job.input("a.txt", b"good\nbad \xff byte\n");
+    let job_fails = ["--set", "job.on-bad-record=fail"];
+    job.run(&job_fails).expect_code(1).expect_err(&["MP0504", "in/a.txt line 2"]);
+    let skips = [&job_fails[..], &["--set", "sources.lines.on-bad-record=skip"]].concat();
+    job.run(&skips).expect_code(0);
+    assert_eq!(job.lines(), ["good"]);
+}
+
+#[test]
+fn a_failed_job_ends_with_its_summary_too() {
+    let job = job().set("sources.lines.max-files-per-batch=1");
+    job.input("a.txt", b"good\n");
+    job.input("b.txt", b"bad \xff byte\n");
+    let finished = job.run(&FAIL).expect_code(1).expect_err(&["lines: failed", "MP0504"]);
+    assert_eq!(summary(&finished, "rows out"), "1", "{}", finished.err);
+}
+
+#[test]
+fn results_that_cannot_be_printed_are_told_of_with_their_batch() {
+    let job = job().set("sinks.out.type=console");
+    job.input("a.txt", b"good\n");
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = job.command(&[]).stdout(full).output().expect("the program starts");
+    Finished::from(output).expect_code(1).expect_err(&["MP0602", "sink `out`", "is committed and not printed again"]);
+}

@@ -27,7 +27,7 @@ mode = "complete"
 top = 0
 "#;
 
-/// One batch each. Some have no words, for longer than the shortest windows.
+/// One batch each, and then from the first again. Some have no words, for longer than the shortest windows.
 const FILES: [&str; 14] = [
     "to be or not to be\nthat is the question\n",
     "to be\n",
@@ -58,18 +58,19 @@ struct Case {
     runs: &'static [usize],
 }
 
-/// What comes out: at every slide the words of the batches since one window ago.
-fn model(window: usize, slide: usize, top: usize) -> Vec<Counts> {
+/// What comes out of so many batches: at every slide the words of the batches since one window ago.
+fn model(batches: usize, window: usize, slide: usize, top: usize) -> Vec<Counts> {
     let at = |last: usize| {
         let mut counts: HashMap<&str, i64> = HashMap::new();
-        let words = FILES[last.saturating_sub(window)..last].iter().flat_map(|file| file.split_whitespace());
+        let batches = last.saturating_sub(window)..last;
+        let words = batches.flat_map(|batch| FILES[batch % FILES.len()].split_whitespace());
         words.for_each(|word| *counts.entry(word).or_default() += 1);
         let mut sorted: Counts = counts.into_iter().map(|(word, count)| (word.to_owned(), count)).collect();
         sorted.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
         sorted.truncate(if top == 0 { usize::MAX } else { top });
         sorted
     };
-    (1..=FILES.len()).filter(|batch| batch % slide == 0).map(at).collect()
+    (1..=batches).filter(|batch| batch % slide == 0).map(at).collect()
 }
 
 fn found(job: &Job) -> Vec<Counts> {
@@ -88,13 +89,13 @@ fn check(case: &Case) {
     let Case { window, slide, parallelism, runs } = *case;
     let name = format!("window {window}, slide {slide}, {parallelism} partitions, runs of {runs:?}");
     let job = job(window, slide, parallelism);
-    let mut files = FILES.iter().enumerate();
+    let mut files = FILES.iter().cycle().enumerate();
     for run in runs {
         files.by_ref().take(*run).for_each(|(number, text)| job.input(&format!("{number:02}.txt"), text));
         job.run(&[]).expect_code(0);
     }
-    assert_eq!(runs.iter().sum::<usize>(), FILES.len(), "the case uses all files");
-    assert_eq!(found(&job), model(window, slide, 0), "{name}");
+    let batches = runs.iter().sum();
+    assert_eq!(found(&job), model(batches, window, slide, 0), "{name}");
     let times: Vec<i64> = job.rows().into_keys().collect();
     let slide_ms = i64::try_from(slide).expect("a small number") * 1000;
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] == slide_ms), "{name}: {times:?}");
@@ -102,6 +103,12 @@ fn check(case: &Case) {
 
 const STRAIGHT: &[usize] = &[14];
 const RESTARTED: &[usize] = &[4, 1, 5, 4];
+
+#[test]
+fn a_window_of_30_every_10_is_that_of_the_model() {
+    check(&Case { window: 30, slide: 10, parallelism: 2, runs: &[42] });
+    check(&Case { window: 30, slide: 10, parallelism: 2, runs: &[7, 21, 14] });
+}
 
 #[test]
 fn windows_of_all_lengths_are_those_of_the_model() {
@@ -130,7 +137,7 @@ fn partition_count_may_change_at_a_restart() {
             job.run(&["--set", &format!("job.parallelism={}", number % 3 + 1)]).expect_code(0);
         }
     }
-    assert_eq!(found(&job), model(5, 1, 0));
+    assert_eq!(found(&job), model(FILES.len(), 5, 1, 0));
 }
 
 #[test]
@@ -138,7 +145,7 @@ fn only_the_most_frequent_come_out() {
     let job = job(5, 1, 2).set("params.top=3");
     FILES.iter().enumerate().for_each(|(number, text)| job.input(&format!("{number:02}.txt"), text));
     job.run(&[]).expect_code(0);
-    assert_eq!(found(&job), model(5, 1, 3));
+    assert_eq!(found(&job), model(FILES.len(), 5, 1, 3));
 }
 
 #[test]

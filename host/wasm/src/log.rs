@@ -27,6 +27,7 @@ pub(crate) struct GuestLog {
     bytes_max: u64,
     bytes: u64,
     dropped: u64,
+    dropped_bytes: u64,
     place: Option<Place>,
     line: String,
     line_level: Level,
@@ -40,6 +41,7 @@ impl GuestLog {
             bytes_max,
             bytes: 0,
             dropped: 0,
+            dropped_bytes: 0,
             place: None,
             line: String::new(),
             line_level: Level::INFO,
@@ -59,8 +61,11 @@ impl GuestLog {
         self.end_line();
         if self.dropped > 0 {
             let text = format!(
-                "{} log messages of this call were dropped: `limits.log` is {} bytes a call",
-                self.dropped, self.bytes_max
+                "{} log messages of this call were dropped: it logged {} bytes, and `limits.log` is {}; raise `limits.log`, \
+                 or log less",
+                self.dropped,
+                self.bytes + self.dropped_bytes,
+                self.bytes_max
             );
             self.emit(Level::WARN, &text);
         }
@@ -75,6 +80,7 @@ impl GuestLog {
         let cost = message.len() as u64 + MESSAGE_BYTES;
         if self.bytes.saturating_add(cost) > self.bytes_max {
             self.dropped += 1;
+            self.dropped_bytes += cost;
             return;
         }
         self.bytes += cost;

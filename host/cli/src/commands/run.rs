@@ -41,22 +41,22 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
     let result = runner.run(&stop);
     screen.end_live();
     runtime.shutdown_background();
-    let summary = match result {
-        Ok(summary) => summary,
-        Err(_) if stop.is_abort() => return Err(Failure::Aborted),
-        Err(error) => return Err(Failure::Job(BoxError::from(error))),
-    };
     if stop.is_abort() {
         return Err(Failure::Aborted);
     }
-    let how = if stop.is_raised() { "stopped" } else { "done" };
-    let is_idle = trigger == Trigger::AvailableNow && !stop.is_raised() && summary.batches == 0;
+    let summary = runner.summary();
+    let how = match &result {
+        Err(_) => "failed",
+        Ok(_) if stop.is_raised() => "stopped",
+        Ok(_) => "done",
+    };
+    let is_idle = trigger == Trigger::AvailableNow && how == "done" && summary.batches == 0;
     let hint = is_idle.then(|| idle_hint(had_commit, &inputs, &state_dir));
     screen.message(&match format {
         LogFormat::Text => summary::render(&name, how, &summary, hint.as_deref()),
         LogFormat::Json => summary::render_json(&name, how, &summary, hint.as_deref()),
     });
-    Ok(())
+    result.map(|_| ()).map_err(|error| Failure::Job(BoxError::from(error)))
 }
 
 /// Opens everything outside, the state last: whatever fails before it leaves no trace, and forgets nothing. Says besides

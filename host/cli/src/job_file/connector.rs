@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use millpond_connectors::{SinkSpec, SourceSpec, SpecError};
+use millpond_engine::OnBadRecord;
 use serde_json::Value as Json;
 
 use super::reader::{Reader, unknown_word};
@@ -46,12 +47,20 @@ impl Connector for SinkSpec {
     }
 }
 
-pub(super) fn read_sources(sources: &Reader<'_>) -> Result<BTreeMap<String, Defined<SourceSpec>>, Error> {
-    read_all(sources)
+/// A source that does not say what happens to its bad records does what the job says.
+pub(super) fn read_sources(
+    sources: &Reader<'_>,
+    on_bad_record: OnBadRecord,
+) -> Result<BTreeMap<String, Defined<SourceSpec>>, Error> {
+    let on_bad_record = match on_bad_record {
+        OnBadRecord::Skip => "skip",
+        OnBadRecord::Fail => "fail",
+    };
+    read_all(sources, &[("on-bad-record", on_bad_record)])
 }
 
 pub(super) fn read_sinks(sinks: &Reader<'_>) -> Result<BTreeMap<String, Defined<SinkSpec>>, Error> {
-    read_all(sinks)
+    read_all(sinks, &[])
 }
 
 /// The keys of a type in `[sources]` or `[sinks]`; `None` if the type does not exist.
@@ -66,16 +75,20 @@ pub(super) fn known_keys(section: &str, connector_type: &str) -> Option<Vec<Stri
     }
 }
 
-fn read_all<C: Connector>(section: &Reader<'_>) -> Result<BTreeMap<String, Defined<C>>, Error> {
+/// `defaults`: values of keys that a table leaves out, for types that have the key.
+fn read_all<C: Connector>(
+    section: &Reader<'_>,
+    defaults: &[(&str, &str)],
+) -> Result<BTreeMap<String, Defined<C>>, Error> {
     let mut result = BTreeMap::new();
     for (name, table) in section.tables()? {
-        let spec = read_one(&table)?;
+        let spec = read_one(&table, defaults)?;
         result.insert(name.to_owned(), Defined { spec, place: table.place().clone(), files: files(&table)? });
     }
     Ok(result)
 }
 
-fn read_one<C: Connector>(table: &Reader<'_>) -> Result<C, Error> {
+fn read_one<C: Connector>(table: &Reader<'_>, defaults: &[(&str, &str)]) -> Result<C, Error> {
     let types = C::types();
     let allowed = types.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ");
     let connector_type = table.text("type", &allowed)?;
@@ -86,7 +99,13 @@ fn read_one<C: Connector>(table: &Reader<'_>) -> Result<C, Error> {
     let mut known = vec!["type"];
     known.extend(C::keys(connector_type).into_iter().filter(|key| *key != "type"));
     table.check_keys(&known, &format!("a {} of type `{connector_type}` has", C::KIND))?;
-    C::parse(connector_type, settings(table)?).map_err(|SpecError { key, message }| match key {
+    let mut settings = settings(table)?;
+    for (key, value) in defaults.iter().filter(|(key, _)| known.contains(key)) {
+        if let Some(settings) = settings.as_object_mut() {
+            settings.entry(*key).or_insert_with(|| Json::from(*value));
+        }
+    }
+    C::parse(connector_type, settings).map_err(|SpecError { key, message }| match key {
         Some(key) if table.entries().contains_key(&key) => {
             let (problem, allowed) = split_message(&message);
             table.wrong(&key, problem, allowed)

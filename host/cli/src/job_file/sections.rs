@@ -55,9 +55,10 @@ pub(super) fn read(path: &Path, dir: PathBuf, root: &Table) -> Result<JobFile, E
     let section = |name: &str| -> Result<Reader<'_>, Error> {
         Ok(root.table(name)?.unwrap_or_else(|| Reader::missing(name, &empty, Place::whole(path))))
     };
+    let job = read_job(&section("job")?, &dir)?;
     Ok(JobFile {
-        job: read_job(&section("job")?, &dir)?,
-        sources: connector::read_sources(&section("sources")?)?,
+        sources: connector::read_sources(&section("sources")?, job.on_bad_record)?,
+        job,
         sinks: connector::read_sinks(&section("sinks")?)?,
         transforms: read_transforms(&section("transforms")?, &dir)?,
         params: section("params")?.params()?,

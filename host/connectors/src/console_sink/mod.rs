@@ -17,6 +17,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 
 use millpond_core::{BatchTime, BoxError, OutputMode, Sink, SinkBatch, SinkToken};
 
@@ -39,9 +40,12 @@ impl ConsoleSink {
         Self { options, name: open.name, color: open.color, out: open.out, prepared: BTreeMap::new() }
     }
 
-    fn print(&mut self, text: &str) -> Result<()> {
+    /// What is printed belongs to a committed batch, and a table cannot be taken back: it is printed at most once.
+    fn print(&mut self, batch_time: BatchTime, text: &str) -> Result<()> {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        written.map_err(|source| Error::WriteFailed { place: format!("the output of sink `{}`", self.name), source })
+        let place =
+            || format!("the output of sink `{}` (batch {batch_time} is committed and not printed again)", self.name);
+        written.map_err(|source| Error::write(Path::new(&place()), source))
     }
 }
 
@@ -64,7 +68,7 @@ impl Sink for ConsoleSink {
 
     fn commit(&mut self, token: &SinkToken) -> Result<(), BoxError> {
         match self.prepared.remove(&token.batch_time) {
-            Some(text) => Ok(self.print(&text)?),
+            Some(text) => Ok(self.print(token.batch_time, &text)?),
             None => Ok(()),
         }
     }
