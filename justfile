@@ -44,12 +44,13 @@ plan job *args: _host _guest
 millpond *args: _host
     @exec {{ quote(millpond) }} "$@"
 
-# The plugins' own tests run natively, on the engine: in the host's target folder its dependencies are compiled already.
+# The plugins have a target folder of their own: cargo gives the libraries of cdylib crates no hash in their names, so two
+# workspaces that build the same plugin into one folder overwrite each other's.
 # Run all tests: the host's with doctests, then the plugins' own
 [group('test')]
 test: _guest
     cargo test --workspace
-    cd plugins && CARGO_TARGET_DIR={{ quote(target) }} cargo test --workspace
+    cd plugins && CARGO_TARGET_DIR={{ quote(target / "plugins") }} cargo test --workspace
 
 # Run the tests of one crate: just test-crate millpond-state
 [group('test')]
@@ -72,7 +73,7 @@ fmt-check:
 [group('checks')]
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
-    cd plugins && cargo clippy --workspace --all-targets -- -D warnings
+    cd plugins && CARGO_TARGET_DIR={{ quote(target / "plugins") }} cargo clippy --workspace --all-targets -- -D warnings
 
 # Build the documentation, warnings denied
 [group('checks')]
