@@ -18,11 +18,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
     TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{Buffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
@@ -35,8 +35,13 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// The key of each row: its first `key_columns` columns, as `schema` declares them.
+    pub(crate) fn of(node: &str, schema: &Schema, key_columns: usize, rows: &RecordBatch) -> Result<Self> {
+        Self::encode(node, &schema.fields()[..key_columns], &rows.columns()[..key_columns], rows.num_rows())
+    }
+
     /// Encodes the key of each row. Without columns every row has the empty key.
-    pub(crate) fn encode(node: &str, fields: &[Arc<Field>], columns: &[ArrayRef], rows: usize) -> Result<Self> {
+    fn encode(node: &str, fields: &[Arc<Field>], columns: &[ArrayRef], rows: usize) -> Result<Self> {
         if let ([only], [field]) = (columns, fields)
             && !field.is_nullable()
             && let Some(text) = only.as_string_opt::<i32>()

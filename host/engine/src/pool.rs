@@ -25,12 +25,6 @@ impl ComputePool {
         Ok(Self { pool })
     }
 
-    /// How many threads there are.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
-    }
-
     /// Runs one task per item and gives the answers in the items' order, or one of the errors. A single item runs on the
     /// caller's thread, as there is nothing to share out.
     pub(crate) fn run<T, U, F>(&self, items: Vec<T>, task: F) -> Result<Vec<U>>

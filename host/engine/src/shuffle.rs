@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{Fields, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use millpond_core::PartitionBatch;
 use millpond_core::batch::partitions;
 
@@ -64,8 +64,7 @@ fn split(
     rows: &RecordBatch,
     targets: usize,
 ) -> Result<Vec<RecordBatch>> {
-    let fields = Fields::from(&schema.fields()[..key_columns]);
-    let keys = Keys::encode(node, &fields, &rows.columns()[..key_columns], rows.num_rows())?;
+    let keys = Keys::of(node, schema, key_columns, rows)?;
     let target_of_row: Vec<u32> = keys.hashes().into_iter().map(|hash| partition_of(hash, targets) as u32).collect();
     let (offsets, order) = crate::group::order_by_group(&target_of_row, targets);
     let sorted = take_record_batch(rows, &UInt32Array::from(order)).map_err(Error::arrow(node))?;

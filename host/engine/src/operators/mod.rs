@@ -16,7 +16,7 @@ pub(crate) mod window;
 use std::sync::{Mutex, PoisonError};
 
 use millpond_core::store::NodeState;
-use millpond_core::{BatchTime, Node, NodeId, PartitionBatch, Report, StateDelta, TaskInfo, UserFunction};
+use millpond_core::{BatchTime, Node, NodeId, PartitionBatch, PartitionId, Report, StateDelta, TaskInfo, UserFunction};
 
 use crate::ComputePool;
 use crate::error::Result;
@@ -49,9 +49,9 @@ impl BatchContext<'_> {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(crate) fn task(&self, batch: &PartitionBatch, partitions: usize) -> TaskInfo {
+    pub(crate) fn task(&self, partition: PartitionId, partitions: usize) -> TaskInfo {
         let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
-        TaskInfo { batch_time: self.batch_time, partition: batch.partition, partitions, attempt: 0 }
+        TaskInfo { batch_time: self.batch_time, partition, partitions, attempt: 0 }
     }
 
     /// Whether a window with this slide gives a result now.

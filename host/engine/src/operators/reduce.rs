@@ -23,11 +23,8 @@ use crate::shuffle;
 pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, reduce: &Reduce) -> Result<Rows> {
     let merged = merged(context, node, input, &reduce.merge)?;
     let mut partitions = merged.partitions;
-    if reduce.zero_when_empty
-        && let [only] = &mut partitions[..]
-        && only.rows.num_rows() == 0
-    {
-        only.rows = zeros(node.node)?;
+    if reduce.zero_when_empty {
+        zeros_when_empty(node.node, &mut partitions)?;
     }
     Ok(Rows { partitions, hashed: true })
 }
@@ -49,15 +46,24 @@ pub(crate) fn merged(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows,
     };
     let count = shuffled.len();
     let partitions = context.pool.run(shuffled, |batch| {
-        let task = context.task(&batch, count);
+        let task = context.task(batch.partition, count);
         let (rows, _) = Merger { node, merge, function: context.function, task }.merge(&batch.rows)?;
         Ok(PartitionBatch { partition: batch.partition, rows })
     })?;
     Ok(Rows { partitions, hashed: true })
 }
 
-/// One row of zeros: what a count of nothing is.
-pub(crate) fn zeros(node: &Node) -> Result<RecordBatch> {
+/// Puts one row of zeros, what a count of nothing is, into the only partition of a reduce without a key if that is empty.
+pub(crate) fn zeros_when_empty(node: &Node, partitions: &mut [PartitionBatch]) -> Result<()> {
+    if let [only] = partitions
+        && only.rows.num_rows() == 0
+    {
+        only.rows = zeros(node)?;
+    }
+    Ok(())
+}
+
+fn zeros(node: &Node) -> Result<RecordBatch> {
     let zero = |data_type: &DataType| -> ArrayRef {
         match data_type {
             DataType::Float64 => Arc::new(Float64Array::from(vec![0.0])),
@@ -83,8 +89,7 @@ impl Merger<'_> {
         let schema = &self.node.node.schema;
         let rows = &shuffle::rename(name, schema, rows)?;
         let key_columns = self.node.node.key_columns;
-        let key_fields = Fields::from(&schema.fields()[..key_columns]);
-        let keys = Keys::encode(name, &key_fields, &rows.columns()[..key_columns], rows.num_rows())?;
+        let keys = Keys::of(name, schema, key_columns, rows)?;
         let groups = Groups::by_key(&keys);
         if groups.all_single() {
             return Ok((rows.clone(), vec![1; rows.num_rows()]));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millpond_core::batch::partitions;
 use millpond_core::plan::{Merge, ReduceWindow};
 use millpond_core::store::NodeState;
@@ -83,21 +83,18 @@ impl ReduceWindowOperator {
             return Ok(None);
         }
         let edge = time.minus_ms(self.settings.window.length_ms);
-        let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
+        let count = self.partitions.len();
         let settings = &self.settings;
         let items: Vec<_> = self.partitions.iter_mut().zip(0u32..).collect();
         let rows = context.pool.run(items, |(partition, number)| {
-            let task = TaskInfo { batch_time: time, partition: PartitionId(number), partitions: count, attempt: 0 };
+            let task = context.task(PartitionId(number), count);
             let slide = Slide { node, settings, function: context.function, task };
             partition.slide(&slide, edge, time)
         })?;
         self.deltas.push(StateDelta { node: self.node.name.clone(), change: StateChange::DropPanes { up_to: edge } });
         let mut output = partitions(rows);
-        if settings.zero_when_empty
-            && let [only] = &mut output[..]
-            && only.rows.num_rows() == 0
-        {
-            only.rows = reduce::zeros(&self.node)?;
+        if settings.zero_when_empty {
+            reduce::zeros_when_empty(&self.node, &mut output)?;
         }
         Ok(Some(Rows { partitions: output, hashed: true }))
     }
@@ -128,7 +125,6 @@ impl Partition {
     fn slide(&mut self, slide: &Slide<'_>, edge: BatchTime, time: BatchTime) -> Result<RecordBatch> {
         let name = slide.node.name();
         let schema = &slide.node.node.schema;
-        let in_totals = |pane: &(BatchTime, RecordBatch), added: BatchTime| pane.0 <= added;
         let leaving: Vec<_> = {
             let count = self.panes.iter().take_while(|(time, _)| *time <= edge).count();
             self.panes.drain(..count).collect()
@@ -139,10 +135,11 @@ impl Partition {
             let panes = concat(name, schema, self.panes.iter().map(|(_, rows)| rows))?;
             return Ok(slide.merger().merge(&panes)?.0);
         };
+        let in_totals = |pane: &(BatchTime, RecordBatch)| pane.0 <= added;
         // Leaving first: a key whose last pane leaves is gone, so that rows that come now start it afresh.
-        let leaving = leaving.iter().filter(|pane| in_totals(pane, added)).map(|(_, rows)| rows);
+        let leaving = leaving.iter().filter(|pane| in_totals(pane)).map(|(_, rows)| rows);
         slide.take_off(totals, &concat(name, schema, leaving)?)?;
-        let coming = self.panes.iter().filter(|pane| !in_totals(pane, added)).map(|(_, rows)| rows);
+        let coming = self.panes.iter().filter(|pane| !in_totals(pane)).map(|(_, rows)| rows);
         slide.add(totals, &concat(name, schema, coming)?)?;
         if !slide.settings.keep_empty_keys {
             // Not durable: made again from the panes.
@@ -222,9 +219,8 @@ impl<'a> Slide<'a> {
 
     /// The slot of each row's key, and whether it is new.
     fn slots(&self, totals: &mut KeyedState, rows: &RecordBatch) -> Result<(Vec<u32>, Vec<bool>)> {
-        let key_columns = self.node.node.key_columns;
-        let fields = Fields::from(&self.node.node.schema.fields()[..key_columns]);
-        let keys = Keys::encode(self.node.name(), &fields, &rows.columns()[..key_columns], rows.num_rows())?;
+        let node = self.node.node;
+        let keys = Keys::of(&node.name, &node.schema, node.key_columns, rows)?;
         Ok((0..rows.num_rows()).map(|row| totals.insert(hash(keys.get(row)), keys.get(row))).unzip())
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Fields, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use millpond_core::store::NodeState;
 use millpond_core::{Node, PartitionBatch, StateDelta};
 
@@ -59,8 +59,7 @@ impl UpdateFilter {
     }
 
     fn changed_rows(&mut self, rows: &RecordBatch, seen: &mut Vec<bool>) -> Result<RecordBatch> {
-        let fields = Fields::from(&self.schema.fields()[..self.key_columns]);
-        let keys = Keys::encode(&self.name, &fields, &rows.columns()[..self.key_columns], rows.num_rows())?;
+        let keys = Keys::of(&self.name, &self.schema, self.key_columns, rows)?;
         let values = rows
             .project(&(self.key_columns..rows.num_columns()).collect::<Vec<_>>())
             .map_err(crate::Error::arrow(&self.name))?;

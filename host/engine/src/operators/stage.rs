@@ -32,7 +32,7 @@ pub(crate) fn run<T: Send>(
             let rows = RecordBatch::new_empty(std::sync::Arc::clone(&node.node.schema));
             return Ok((PartitionBatch { partition: input.rows.partition, rows }, Vec::new()));
         }
-        let task = context.task(&input.rows, partitions);
+        let task = context.task(input.rows.partition, partitions);
         let output = call(&task, &input.rows.rows).map_err(|error| match node.node.operator {
             // A transform's component knows nothing of the plan: its errors name no node.
             Operator::Transform(_) => Error::port(format!("node `{}`", node.name()))(error),

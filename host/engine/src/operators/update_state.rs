@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::Fields;
 use millpond_core::store::NodeState;
 use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UpdateInput};
 
@@ -102,9 +101,8 @@ impl Partition {
 
     /// Finds or makes the slot of every key in the batch and sorts rows into groups, one per slot.
     fn touch(&mut self, update: &Update<'_>, rows: &RecordBatch) -> Result<Touched> {
-        let key_columns = update.node.node.key_columns;
-        let fields = Fields::from(&update.node.node.schema.fields()[..key_columns]);
-        let keys = Keys::encode(update.node.name(), &fields, &rows.columns()[..key_columns], rows.num_rows())?;
+        let node = update.node.node;
+        let keys = Keys::of(&node.name, &node.schema, node.key_columns, rows)?;
         let mut touched =
             Touched { slots: Vec::new(), group_of_row: Vec::with_capacity(rows.num_rows()), present: Vec::new() };
         for (row, hash) in keys.hashes().into_iter().enumerate() {
@@ -139,8 +137,7 @@ impl Partition {
     fn call(&mut self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<Vec<u32>> {
         let name = update.node.name();
         let input = self.input(update, rows, touched)?;
-        let batch = PartitionBatch { partition: update.partition, rows: RecordBatch::new_empty(rows.schema()) };
-        let task = update.context.task(&batch, update.context.parallelism);
+        let task = update.context.task(update.partition, update.context.parallelism);
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
         let mut kept = Vec::with_capacity(touched.slots.len());
         let mut changed = Vec::new();

@@ -1,8 +1,10 @@
 //! One batch through the graph, node by node; the tasks of a node run at the same time.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use millpond_core::batch::{partitions, row_count};
 use millpond_core::receiver::{Poll, SplitReader};
 use millpond_core::{
@@ -26,7 +28,7 @@ enum Output {
 /// A source's splits of one batch.
 struct SourceBatch {
     name: String,
-    node: usize,
+    schema: SchemaRef,
     reader: Arc<dyn SplitReader>,
     splits: Vec<Split>,
     on_bad_record: OnBadRecord,
@@ -110,19 +112,23 @@ impl JobRunner {
     }
 
     fn source_batches(&self, polled: Polled) -> Vec<SourceBatch> {
-        let batch = |(source, poll): (&super::Source, Poll)| SourceBatch {
-            name: source.name.clone(),
-            node: 0,
-            reader: source.receiver.reader(),
-            splits: poll.splits,
-            on_bad_record: source.on_bad_record,
+        let schemas: BTreeMap<&str, &SchemaRef> = self.graph.sources().into_iter().collect();
+        let batch = |(source, poll): (&super::Source, Poll)| {
+            // A source that the plan does not name gives no rows to anyone.
+            let schema = Arc::clone(schemas.get(source.name.as_str())?);
+            Some(SourceBatch {
+                name: source.name.clone(),
+                schema,
+                reader: source.receiver.reader(),
+                splits: poll.splits,
+                on_bad_record: source.on_bad_record,
+            })
         };
-        self.sources.iter().zip(polled).map(batch).collect()
+        self.sources.iter().zip(polled).filter_map(batch).collect()
     }
 
     /// Splits stay splits when one stage will read them; otherwise they are read here.
-    fn source(&self, context: &BatchContext<'_>, node: NodeRef<'_>, mut source: SourceBatch) -> Result<Output> {
-        source.node = node.id.index();
+    fn source(&self, context: &BatchContext<'_>, node: NodeRef<'_>, source: SourceBatch) -> Result<Output> {
         let plan = self.graph.plan();
         let read_by_stage = match self.graph.consumers(node.id) {
             [only] => matches!(plan.nodes[only.index()].operator, Operator::Stage(_) | Operator::Transform(_)),
@@ -140,10 +146,9 @@ impl JobRunner {
         match output {
             Output::Rows(rows) => Ok(rows),
             Output::Splits(source) => {
-                let schema = &self.graph.plan().nodes[source.node].schema;
                 let rows = context.pool.run(source.splits.iter().collect(), |split| {
                     let rows = read(context, &source, split)?;
-                    Ok(cut(&crate::shuffle::rename(&source.name, schema, &rows)?))
+                    Ok(cut(&crate::shuffle::rename(&source.name, &source.schema, &rows)?))
                 })?;
                 Ok(Rows::new(partitions(rows.into_iter().flatten().collect())))
             }
