@@ -57,6 +57,13 @@ test: _guest
 test-crate name *args: _guest
     cargo test -p millpond-deps -p "$@"
 
+# Measure Millpond beside hand-tuned native programs: just bench w1 w2 --repetitions 3; --list names the cases
+[group('bench')]
+[no-cd, no-exit-message]
+bench *args: _guest
+    @cargo build --release --manifest-path {{ quote(root / "Cargo.toml") }} -p millpond-bench {{ host }}
+    @exec {{ quote(target / "release/bench") }} "$@"
+
 # Format the code
 [group('checks')]
 fmt:

@@ -22,8 +22,15 @@ pub(crate) struct CombineLimits {
 /// 64 Ki keys and 8 MiB stay within a second-level cache or near it, and far below the guest's memory limit.
 pub(crate) const COMBINE_LIMITS: CombineLimits = CombineLimits { keys: 64 * 1024, bytes: 8 * 1024 * 1024 };
 
-/// A table starts with so many slots and doubles when it is half full.
+/// A table starts with at least so many slots and doubles when it is half full.
 const SLOTS_MIN: usize = 1024;
+
+/// And with at most so many: 128 KiB, of which emptying costs little even where few keys come.
+const SLOTS_START_MAX: usize = 16 * 1024;
+
+/// Input bytes a slot at the start. A guess between one key a row and one every few bytes; only of the call's input, so that
+/// what comes out does not depend on the calls before.
+const BYTES_PER_SLOT: usize = 32;
 
 /// A probe that is longer is not chance (half-full tables probe a few slots) but hostile or unlucky keys.
 const PROBE_MAX: usize = 128;
@@ -49,10 +56,11 @@ pub(crate) enum Found {
 }
 
 impl<K: Key> KeyTable<K> {
-    pub(crate) fn new(limits: CombineLimits) -> Self {
+    pub(crate) fn new(limits: CombineLimits, input_bytes: usize) -> Self {
+        let slots = (input_bytes / BYTES_PER_SLOT).next_power_of_two().clamp(SLOTS_MIN, SLOTS_START_MAX);
         Self {
-            slots: vec![0; SLOTS_MIN],
-            shift: 64 - SLOTS_MIN.trailing_zeros(),
+            slots: vec![0; slots],
+            shift: 64 - slots.trailing_zeros(),
             keys: K::Columns::default(),
             rows: 0,
             base: 0,
@@ -256,8 +264,9 @@ pub(crate) struct Combiner<'a, K: Key, V: Row, A: Accumulate<V>> {
 }
 
 impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
-    pub(crate) fn new(accumulate: &'a A, limits: CombineLimits) -> Self {
-        Self { table: KeyTable::new(limits), store: A::Store::default(), accumulate }
+    /// `input_bytes`: how large the call's input is.
+    pub(crate) fn new(accumulate: &'a A, limits: CombineLimits, input_bytes: usize) -> Self {
+        Self { table: KeyTable::new(limits, input_bytes), store: A::Store::default(), accumulate }
     }
 
     #[inline]

@@ -16,7 +16,7 @@ fn rows<T: Row + Clone>(batch: Batch) -> Vec<T> {
 }
 
 fn count(words: &[String], limits: CombineLimits) -> Vec<(String, i64)> {
-    let mut combiner = Combiner::<String, i64, SumOf>::new(&SumOf, limits);
+    let mut combiner = Combiner::<String, i64, SumOf>::new(&SumOf, limits, 0);
     words.iter().for_each(|word| combiner.add(word, 1));
     rows(combiner.finish().expect("no overflow"))
 }
@@ -55,7 +55,7 @@ proptest! {
 
     #[test]
     fn keys_of_several_columns_are_told_apart(pairs in proptest::collection::vec((0i64..3, proptest::option::of("[ab]{0,2}"), any::<bool>()), 0..200)) {
-        let mut combiner = Combiner::<(i64, Option<String>, bool), i64, SumOf>::new(&SumOf, COMBINE_LIMITS);
+        let mut combiner = Combiner::<(i64, Option<String>, bool), i64, SumOf>::new(&SumOf, COMBINE_LIMITS, 0);
         let mut expected: HashMap<(i64, Option<String>, bool), i64> = HashMap::new();
         for pair in &pairs {
             combiner.add(pair.to_ref(), 2);
@@ -84,7 +84,7 @@ fn more_keys_than_the_bound_are_still_counted_right() {
 fn keys_that_crowd_together_cost_rows_and_not_time() {
     // Keys whose hashes share their top bits: 17 bits are what the largest table uses.
     let crowded: Vec<i64> = (0..i64::MAX).filter(|n| <i64 as Key>::hash(*n, 0) >> 50 == 0).take(400).collect();
-    let mut combiner = Combiner::<i64, i64, SumOf>::new(&SumOf, COMBINE_LIMITS);
+    let mut combiner = Combiner::<i64, i64, SumOf>::new(&SumOf, COMBINE_LIMITS, 0);
     (0..3).for_each(|_| crowded.iter().for_each(|key| combiner.add(*key, 1)));
     let counted = rows::<(i64, i64)>(combiner.finish().expect("fits"));
     assert_eq!(counted.iter().map(|(_, n)| n).sum::<i64>(), 1200);
@@ -93,7 +93,7 @@ fn keys_that_crowd_together_cost_rows_and_not_time() {
 
 #[test]
 fn a_sum_that_would_overflow_starts_its_key_anew() {
-    let mut combiner = Combiner::<String, i64, SumOf>::new(&SumOf, COMBINE_LIMITS);
+    let mut combiner = Combiner::<String, i64, SumOf>::new(&SumOf, COMBINE_LIMITS, 0);
     [("a", i64::MAX), ("b", 1), ("a", 1), ("a", 2), ("b", 1), ("a", i64::MAX)]
         .into_iter()
         .for_each(|(key, value)| combiner.add(key, value));
@@ -104,7 +104,7 @@ fn a_sum_that_would_overflow_starts_its_key_anew() {
 
 #[test]
 fn no_part_of_a_sum_is_added_when_another_part_would_overflow() {
-    let mut combiner = Combiner::<(), (i64, i64), SumOf>::new(&SumOf, COMBINE_LIMITS);
+    let mut combiner = Combiner::<(), (i64, i64), SumOf>::new(&SumOf, COMBINE_LIMITS, 0);
     [(1, i64::MIN), (1, -1), (1, 1)].into_iter().for_each(|value| combiner.add((), value));
     let sums = rows::<((), (i64, i64))>(combiner.finish().expect("fits"));
     assert_eq!(sums, [((), (1, i64::MIN)), ((), (2, 0))]);
@@ -113,7 +113,7 @@ fn no_part_of_a_sum_is_added_when_another_part_would_overflow() {
 #[test]
 fn a_full_table_takes_a_key_that_starts_anew() {
     let limits = CombineLimits { keys: 2, bytes: 1024 };
-    let mut combiner = Combiner::<i64, i64, SumOf>::new(&SumOf, limits);
+    let mut combiner = Combiner::<i64, i64, SumOf>::new(&SumOf, limits, 0);
     [(1, i64::MAX), (2, 1), (1, 1), (2, 1), (1, 1)].into_iter().for_each(|(key, value)| combiner.add(key, value));
     let sums = rows::<(i64, i64)>(combiner.finish().expect("fits"));
     assert_eq!(sums, [(1, i64::MAX), (2, 1), (1, 2), (2, 1)]);
@@ -123,7 +123,7 @@ fn a_full_table_takes_a_key_that_starts_anew() {
 fn extremes_of_two_zeros_do_not_depend_on_which_came_first() {
     for zeros in [[0.0, -0.0], [-0.0, 0.0]] {
         for (extreme, negative) in [(Extreme::Min, true), (Extreme::Max, false)] {
-            let mut combiner = Combiner::<i64, f64, Extreme>::new(&extreme, COMBINE_LIMITS);
+            let mut combiner = Combiner::<i64, f64, Extreme>::new(&extreme, COMBINE_LIMITS, 0);
             zeros.into_iter().for_each(|value| combiner.add(1, value));
             let found = rows::<(i64, f64)>(combiner.finish().expect("fits"));
             assert_eq!(found[0].1.is_sign_negative(), negative, "{zeros:?}");
@@ -134,12 +134,12 @@ fn extremes_of_two_zeros_do_not_depend_on_which_came_first() {
 #[test]
 fn extremes_put_nan_last() {
     let lowest = {
-        let mut combiner = Combiner::<i64, f64, Extreme>::new(&Extreme::Min, COMBINE_LIMITS);
+        let mut combiner = Combiner::<i64, f64, Extreme>::new(&Extreme::Min, COMBINE_LIMITS, 0);
         [f64::NAN, 2.0, 1.0].into_iter().for_each(|value| combiner.add(1, value));
         rows::<(i64, f64)>(combiner.finish().expect("fits"))
     };
     let highest = {
-        let mut combiner = Combiner::<i64, f64, Extreme>::new(&Extreme::Max, COMBINE_LIMITS);
+        let mut combiner = Combiner::<i64, f64, Extreme>::new(&Extreme::Max, COMBINE_LIMITS, 0);
         [2.0, f64::NAN, 1.0].into_iter().for_each(|value| combiner.add(1, value));
         rows::<(i64, f64)>(combiner.finish().expect("fits"))
     };
@@ -153,7 +153,7 @@ fn a_merge_function_gets_the_total_owned_and_the_next_value_as_a_view() {
         total.push_str(next);
         total
     });
-    let mut combiner = Combiner::<i64, String, _>::new(&join, COMBINE_LIMITS);
+    let mut combiner = Combiner::<i64, String, _>::new(&join, COMBINE_LIMITS, 0);
     [(1, "a"), (2, "x"), (1, "b"), (1, "c")].into_iter().for_each(|(key, text)| combiner.add(key, text));
     let joined = rows::<(i64, String)>(combiner.finish().expect("fits"));
     assert_eq!(joined, [(1, "abc".to_owned()), (2, "x".to_owned())]);

@@ -6,6 +6,9 @@
 /// An odd constant with well-mixed bits: 2^64 divided by the golden ratio (Knuth's multiplicative hashing).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Another such constant (the fractional part of the square root of 3), for lengths.
+const LENGTH_MIX: u64 = 0xbb67_ae85_84ca_a73b;
+
 /// Takes a 64-bit word into a running hash.
 #[inline]
 pub(crate) fn word(hash: u64, word: u64) -> u64 {
@@ -13,26 +16,42 @@ pub(crate) fn word(hash: u64, word: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
-/// Takes bytes into a running hash, eight at a time.
+/// Takes bytes into a running hash. Keys are short as a rule: up to 8 bytes cost one multiplication on the way from the bytes to
+/// the hash, up to 16 two.
 #[inline]
 pub(crate) fn bytes(hash: u64, bytes: &[u8]) -> u64 {
-    let mut hash = word(hash, bytes.len() as u64);
-    let mut rest = bytes;
-    while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
-        hash = word(hash, u64::from_le_bytes(*chunk));
-        rest = tail;
+    let hash = hash ^ (bytes.len() as u64).wrapping_mul(LENGTH_MIX);
+    if bytes.len() < 8 {
+        return word(hash, short_word(bytes));
     }
-    if rest.is_empty() { hash } else { word(hash, tail_word(rest)) }
+    match bytes.split_first_chunk::<8>() {
+        Some((first, rest)) if rest.len() <= 8 => word(word(hash, u64::from_le_bytes(*first)), last_word(bytes)),
+        _ => long(hash, bytes),
+    }
 }
 
-/// One to seven bytes as a word, without a loop: overlapping reads cover them all, and the length is hashed already.
+/// More than 16 bytes, eight at a time; the last eight overlap those before.
+fn long(hash: u64, bytes: &[u8]) -> u64 {
+    let words = bytes.as_chunks::<8>().0.iter();
+    let hash = words.fold(hash, |hash, chunk| word(hash, u64::from_le_bytes(*chunk)));
+    word(hash, last_word(bytes))
+}
+
+/// The last eight of at least eight bytes.
 #[inline]
-fn tail_word(tail: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (tail.first_chunk::<4>(), tail.last_chunk::<4>()) {
+fn last_word(bytes: &[u8]) -> u64 {
+    bytes.last_chunk::<8>().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}
+
+/// Up to seven bytes as a word, without a loop: overlapping reads cover them all, and the length is hashed besides.
+#[inline]
+fn short_word(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+    } else if let (Some(first), Some(last)) = (bytes.first(), bytes.last()) {
+        u64::from(*first) | u64::from(bytes[bytes.len() / 2]) << 8 | u64::from(*last) << 16
     } else {
-        let (first, middle, last) = (tail[0], tail[tail.len() / 2], tail[tail.len() - 1]);
-        u64::from(first) | u64::from(middle) << 8 | u64::from(last) << 16
+        0
     }
 }
 
@@ -42,16 +61,13 @@ pub(crate) fn same_bytes(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
         return false;
     }
-    let (mut left, mut right) = (left, right);
-    while let (Some((a, left_tail)), Some((b, right_tail))) =
-        (left.split_first_chunk::<8>(), right.split_first_chunk::<8>())
-    {
-        if a != b {
-            return false;
-        }
-        (left, right) = (left_tail, right_tail);
+    if left.len() < 8 {
+        return short_word(left) == short_word(right);
     }
-    left.is_empty() || tail_word(left) == tail_word(right)
+    if left.len() > 16 {
+        return left == right;
+    }
+    left.first_chunk::<8>() == right.first_chunk::<8>() && last_word(left) == last_word(right)
 }
 
 #[cfg(test)]
@@ -64,9 +80,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn same_bytes_is_equality(left in proptest::collection::vec(0u8..3, 0..20), right in proptest::collection::vec(0u8..3, 0..20)) {
+        fn same_bytes_is_equality(left in proptest::collection::vec(0u8..2, 0..20), right in proptest::collection::vec(0u8..2, 0..20)) {
             prop_assert_eq!(same_bytes(&left, &right), left == right);
             prop_assert!(same_bytes(&left, &left.clone()));
+        }
+
+        #[test]
+        fn every_byte_counts(text in proptest::collection::vec(any::<u8>(), 1..40), at in any::<proptest::sample::Index>()) {
+            let mut other = text.clone();
+            other[at.index(text.len())] ^= 1;
+            prop_assert!(!same_bytes(&text, &other));
+            prop_assert_ne!(bytes(0, &text), bytes(0, &other));
         }
     }
 

@@ -55,6 +55,7 @@ mod plan;
 mod row;
 pub mod runtime;
 mod sortkey;
+pub mod text;
 mod topn;
 
 pub use batch_time::batch_time;

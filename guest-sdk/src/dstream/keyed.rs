@@ -82,7 +82,7 @@ impl<T: Row> DStream<T> {
         let schema = renamed(row::fields::<(K, V)>(""), &names);
         let Merging { accumulate, merge, code } = merging;
         let stage = self.stage(Some("combine"), schema.clone(), K::WIDTH, move |chain, input, cx| {
-            let mut combiner = Combiner::<K, V, A>::new(&accumulate, COMBINE_LIMITS);
+            let mut combiner = Combiner::<K, V, A>::new(&accumulate, COMBINE_LIMITS, row::batch_bytes(&input.batch));
             chain.run(input, cx, &mut |row| {
                 let (key, value) = split(row);
                 combiner.add(key, value);

@@ -214,6 +214,18 @@ pub(crate) fn write_batch<T: Row>(rows: usize, columns: T::Columns) -> Result<Ba
     finish_batch(rows, out)
 }
 
+/// How large a batch's columns are, validity and offsets left out.
+pub(crate) fn batch_bytes(batch: &Batch) -> usize {
+    use crate::bindings::millpond::plugin::types::ColumnData;
+    let bytes = |column: &Column| match &column.data {
+        ColumnData::Utf8(data) | ColumnData::Binary(data) => data.bytes.len(),
+        ColumnData::Boolean(bits) => bits.len(),
+        ColumnData::Int64(values) | ColumnData::Timestamp(values) => values.len() * 8,
+        ColumnData::Float64(values) => values.len() * 8,
+    };
+    batch.columns.iter().map(bytes).sum()
+}
+
 /// Puts finished columns into a batch.
 pub(crate) fn finish_batch(rows: usize, columns: Vec<Column>) -> Result<Batch, Failure> {
     use crate::bindings::millpond::plugin::types::ColumnData;

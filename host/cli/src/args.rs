@@ -84,9 +84,10 @@ const RUN_HELP: &str = "\
 Builds the plugin first when the folder is a Rust crate. A second run goes on
 where the first one stopped.
 
-Ctrl-C or SIGTERM: the batch in hand is finished and committed, then the job
-ends. A second one stops at once; what was committed stays, and the next run
-goes on from there. (One within 300 ms of the first counts as the same.)
+Ctrl-C or SIGTERM: the batch in hand (two, if one is being committed while
+the next is computed) is finished and committed, then the job ends. A second
+one stops at once; what was committed stays, and the next run goes on from
+there. (One within 300 ms of the first counts as the same.)
 
 Examples:
   millpond run plugins/wordcount
@@ -137,6 +138,12 @@ pub struct JobArgs {
     /// Do not build the plugin; use what the last build made
     #[arg(long)]
     pub no_build: bool,
+
+    /// Tell `perf` the names of the plugin's functions, in /tmp/perf-PID.map
+    ///
+    /// For `perf record -g millpond run ... --perf-map`; other profilers read the file as well.
+    #[arg(long, hide_short_help = true)]
+    pub perf_map: bool,
 }
 
 /// Arguments of `check`.
@@ -166,6 +173,13 @@ pub struct RunArgs {
     /// written stays.
     #[arg(long)]
     pub fresh: bool,
+
+    /// Write what each batch was and what it cost to this file, as JSON
+    ///
+    /// One object a line for every batch, and a last one with the totals under `summary`. Times are in microseconds; those of the
+    /// phases (decode_us, guest_us ...) are summed over threads. The file is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 /// Arguments of `plan`.

@@ -227,6 +227,15 @@ pub enum Error {
     /// Standard output is gone or full.
     #[error("standard output cannot be written")]
     Output(#[source] io::Error),
+    /// The file of `--report` cannot be made or written.
+    #[error("--report {}: cannot be written", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The operating system gives no threads or signals.
     #[error("the process cannot be set up: {what}")]
     SetUp {
@@ -276,6 +285,7 @@ impl Classify for Error {
             Self::ToolchainMissing { .. } => "MP0108",
             Self::NotAPlugin { .. } => "MP0109",
             Self::MalformedSet { .. } => "MP0110",
+            Self::Report { .. } => "MP0111",
             Self::TransformColumns { .. } => "MP0208",
             Self::Output(_) => "MP0601",
             Self::OutputIsInput { .. } => "MP0603",
@@ -286,7 +296,9 @@ impl Classify for Error {
     fn domain(&self) -> Domain {
         match self {
             Self::Component { source, .. } => source.0.domain(),
-            Self::Unreadable { .. } | Self::CannotWrite { .. } | Self::Output(_) => Domain::External,
+            Self::Unreadable { .. } | Self::CannotWrite { .. } | Self::Output(_) | Self::Report { .. } => {
+                Domain::External
+            }
             Self::SetUp { .. } => Domain::Internal,
             _ => Domain::User,
         }

@@ -41,7 +41,7 @@ impl LoadedJob {
         let path = job_file::resolve(&args.job)?;
         let file = JobFile::load(&path, &args.set)?;
         let (bytes, about) = component_bytes(&file, args.no_build)?;
-        let engine = wasm_engine()?;
+        let engine = wasm_engine(args.perf_map)?;
         let options = LoadOptions { job: file.job.name.clone(), params: file.params.clone(), limits: file.limits };
         let component = engine.load_job(&options, &bytes).map_err(|error| about_component(about, error.into()))?;
         let graph = StreamGraph::try_new(component.plan().clone(), file.job.batch_interval_ms)?;
@@ -176,8 +176,8 @@ impl LoadedJob {
 }
 
 /// The engine that runs components, with compiled code kept in the user's cache folder.
-pub(crate) fn wasm_engine() -> Result<WasmEngine> {
-    WasmEngine::try_new(EngineOptions { cache_dir: cache_dir() }).map_err(BoxError::from)
+pub(crate) fn wasm_engine(perf_map: bool) -> Result<WasmEngine> {
+    WasmEngine::try_new(EngineOptions { cache_dir: cache_dir(), perf_map }).map_err(BoxError::from)
 }
 
 /// `$XDG_CACHE_HOME/millpond`, or `~/.cache/millpond`.

@@ -21,6 +21,7 @@ pub mod toolchain;
 mod budget;
 mod live_line;
 mod paths;
+mod report;
 mod signals;
 mod watched_store;
 

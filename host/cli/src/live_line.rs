@@ -13,7 +13,7 @@ pub(crate) fn live_line(job: &str, report: &BatchReport, rows_per_s: u64, width:
             format!("{} rows/s", count(rows_per_s)),
             format!("{processing} {}", duration_us(report.processing_us)),
             format!("{delay} {}", duration_us(report.scheduling_delay_us)),
-            format!("{guest} {}", duration_us(report.guest_us)),
+            format!("{guest} {}", duration_us(report.phases.guest_us)),
         ]
     };
     let join = |fields: &[String]| format!("{job}  {}", fields.join("  "));
@@ -26,6 +26,8 @@ pub(crate) fn live_line(job: &str, report: &BatchReport, rows_per_s: u64, width:
 
 #[cfg(test)]
 mod tests {
+    use millpond_core::PhaseTimes;
+
     use super::*;
 
     #[test]
@@ -34,7 +36,7 @@ mod tests {
             batches: 1_200,
             processing_us: 3_400,
             scheduling_delay_us: 250,
-            guest_us: 1_200_000,
+            phases: PhaseTimes { guest_us: 1_200_000, ..PhaseTimes::default() },
             ..BatchReport::default()
         };
         let line = |width| live_line("wordcount", &report, 1_234_567, width);

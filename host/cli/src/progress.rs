@@ -93,8 +93,8 @@ impl Listener for Progress {
             rows_in = report.rows_in,
             rows_out = report.rows_out,
             processing_us = report.processing_us,
-            guest_us = report.guest_us,
-            commit_us = report.commit_us,
+            guest_us = report.phases.guest_us,
+            commit_us = report.phases.commit_us,
             "batch complete"
         );
         if self.screen.is_live() {

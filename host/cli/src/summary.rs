@@ -1,8 +1,9 @@
 //! What `run` says at the end.
 
 use millpond_engine::Summary;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::report;
 use crate::text::{bytes, count, duration_us, per_second};
 
 /// The summary as aligned lines and perhaps a hint, without a line end after the last. `how` says how the job ended: `done`,
@@ -16,8 +17,8 @@ pub fn render(job: &str, how: &str, summary: &Summary, hint: Option<&str>) -> St
         ("rows out", count(summary.rows_out)),
         ("rows/s", count(rate)),
         ("processing", duration_us(summary.processing_us)),
-        ("in guest", format!("{} (all threads)", duration_us(summary.guest_us))),
-        ("commits", duration_us(summary.commit_us)),
+        ("in guest", format!("{} (all threads)", duration_us(summary.phases.guest_us))),
+        ("commits", duration_us(summary.phases.commit_us)),
         ("state", format!("{} keys, {}", count(summary.state_keys), bytes(summary.state_bytes))),
     ];
     if summary.bad_records > 0 {
@@ -35,25 +36,10 @@ pub fn render(job: &str, how: &str, summary: &Summary, hint: Option<&str>) -> St
 /// The summary as one line of JSON, with the fields that log lines have.
 #[must_use]
 pub fn render_json(job: &str, how: &str, summary: &Summary, hint: Option<&str>) -> String {
-    let mut line = json!({
-        "level": "INFO",
-        "target": "millpond",
-        "message": "summary",
-        "job": job,
-        "outcome": how,
-        "batches": summary.batches,
-        "rows_in": summary.rows_in,
-        "rows_out": summary.rows_out,
-        "bytes_in": summary.bytes_in,
-        "bad_records": summary.bad_records,
-        "rejected": summary.rejected,
-        "elapsed_us": summary.elapsed_us,
-        "processing_us": summary.processing_us,
-        "guest_us": summary.guest_us,
-        "commit_us": summary.commit_us,
-        "state_keys": summary.state_keys,
-        "state_bytes": summary.state_bytes,
-    });
+    let mut line = json!({ "level": "INFO", "target": "millpond", "message": "summary", "job": job, "outcome": how });
+    if let (Value::Object(line), Value::Object(totals)) = (&mut line, report::of_summary(summary)) {
+        line.extend(totals);
+    }
     if let Some(hint) = hint {
         line["hint"] = hint.into();
     }
@@ -62,6 +48,8 @@ pub fn render_json(job: &str, how: &str, summary: &Summary, hint: Option<&str>) 
 
 #[cfg(test)]
 mod tests {
+    use millpond_core::PhaseTimes;
+
     use super::*;
 
     fn summary() -> Summary {
@@ -72,8 +60,7 @@ mod tests {
             bytes_in: 12 << 20,
             elapsed_us: 2_000_000,
             processing_us: 1_900_000,
-            guest_us: 3_000_000,
-            commit_us: 45_000,
+            phases: PhaseTimes { guest_us: 3_000_000, commit_us: 45_000, ..PhaseTimes::default() },
             state_keys: 12_345,
             state_bytes: 3 << 20,
             ..Summary::default()

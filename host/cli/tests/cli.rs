@@ -109,6 +109,7 @@ fn help_of_run_is_complete() {
           --no-build              Do not build the plugin; use what the last build made
           --state <DIR>           Keep the job's state here
           --fresh                 Forget the job's state first: everything is read again
+          --report <FILE>         Write what each batch was and what it cost to this file, as JSON
       -h, --help                  Print help (see more with '--help')
       -V, --version               Print version
     ");

@@ -24,7 +24,7 @@ pub use clock::{Clock, StopSignal, SystemClock};
 pub use error::{BoxError, Classify, Code, Domain, Retry};
 pub use function::{Rejection, StageOutput, TransformFunction, UpdateInput, UpdateOutput, UserFunction};
 pub use ids::{BatchTime, Epoch, NodeId, PartitionId, TaskInfo};
-pub use listener::{BatchReport, Listener, Report};
+pub use listener::{BatchReport, Listener, PhaseTimes, Report};
 pub use plan::{Node, Operator, Plan};
 pub use receiver::{BadRecord, Decoded, Poll, PollRequest, Receiver, Split, SplitReader};
 pub use sink::{OutputMode, Sink, SinkBatch, SinkToken};

@@ -2,6 +2,8 @@
 //!
 //! Source: `org.apache.spark.streaming.scheduler.StreamingListener`.
 
+use std::ops::AddAssign;
+
 use crate::{BatchTime, Epoch};
 
 /// Is told what happens. Called on the job's own thread: return quickly.
@@ -32,12 +34,11 @@ pub struct BatchReport {
     pub rejected: u64,
     /// From the batch time to the start of processing.
     pub scheduling_delay_us: u64,
-    /// From the start of processing to its end, commit included.
+    /// From the start of processing to its end, commit included. The next batch may begin before that: a batch is computed
+    /// while the one before it is being committed.
     pub processing_us: u64,
-    /// Spent in user code, summed over threads.
-    pub guest_us: u64,
-    /// Spent on the durable commit, sinks included.
-    pub commit_us: u64,
+    /// Where the time went.
+    pub phases: PhaseTimes,
     /// The commit, if this batch made one.
     pub epoch: Option<Epoch>,
     /// Bytes that the commit wrote.
@@ -46,6 +47,51 @@ pub struct BatchReport {
     pub state_keys: u64,
     /// Memory of state, over all nodes, approximately.
     pub state_bytes: u64,
+}
+
+/// Where the time of batches went, in microseconds.
+///
+/// What runs on several threads is summed over them, so the sum of all may be more than the time that passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhaseTimes {
+    /// Reading inputs and decoding records.
+    pub decode_us: u64,
+    /// User code, with the copies into and out of its memory.
+    pub guest_us: u64,
+    /// Moving rows to the partitions of their keys.
+    pub shuffle_us: u64,
+    /// The host's own operators: grouping, merging, state, windows, sorting.
+    pub state_us: u64,
+    /// The durable commit.
+    pub commit_us: u64,
+    /// Sinks: preparing output and making it visible.
+    pub sink_us: u64,
+}
+
+impl PhaseTimes {
+    /// The phases by name, in the order in which a batch goes through them.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 6] {
+        [
+            ("decode", self.decode_us),
+            ("guest", self.guest_us),
+            ("shuffle", self.shuffle_us),
+            ("state", self.state_us),
+            ("commit", self.commit_us),
+            ("sink", self.sink_us),
+        ]
+    }
+}
+
+impl AddAssign for PhaseTimes {
+    fn add_assign(&mut self, other: Self) {
+        self.decode_us += other.decode_us;
+        self.guest_us += other.guest_us;
+        self.shuffle_us += other.shuffle_us;
+        self.state_us += other.state_us;
+        self.commit_us += other.commit_us;
+        self.sink_us += other.sink_us;
+    }
 }
 
 /// Something that an operator should know.

@@ -11,6 +11,7 @@ use arrow::compute::kernels::cmp::not_distinct;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 
 use crate::error::{Error, Result};
+use crate::key;
 
 /// Rows by slot, replaceable one by one.
 #[derive(Debug)]
@@ -70,6 +71,19 @@ impl ColumnStore {
             self.columns.iter().zip(self.schema.fields()).map(|(column, field)| column.gather(node, field, slots));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         batch(node, &self.schema, columns, slots.len())
+    }
+}
+
+impl ColumnStore {
+    /// Numbers that order the slots as the values of a column do; `None` for a column that has no such numbers.
+    pub(crate) fn ranks(&self, column: usize) -> Option<Box<dyn Fn(u32) -> u64 + '_>> {
+        let column = self.columns.get(column).filter(|column| column.valid.is_none())?;
+        match &column.values {
+            Values::Boolean(values) => Some(Box::new(|slot| u64::from(values[slot as usize]))),
+            Values::Integer(values) => Some(Box::new(|slot| u64::from_be_bytes(key::integer(values[slot as usize])))),
+            Values::Float(values) => Some(Box::new(|slot| u64::from_be_bytes(key::float(values[slot as usize])))),
+            Values::Bytes { .. } => None,
+        }
     }
 }
 

@@ -1,116 +1,261 @@
 //! Hash table from encoded key to slot: the heart of grouping and of hot state.
+//!
+//! Open addressing with linear probing. A place holds the upper half of the hash beside the slot, so a wrong key is passed over
+//! without a look at its bytes; short keys lie inside a fixed record of their slot. Finding a key that is there touches three
+//! cache lines: its place, its record, and whatever the caller keeps by slot.
 
-use hashbrown::HashTable;
-
-use crate::key::{self, Keys};
+use crate::key::Keys;
 
 /// Keys with a dense slot number each. Freed slots are used again.
 #[derive(Debug, Default)]
 pub(crate) struct KeyTable {
-    table: HashTable<u32>,
+    /// Upper half: the hash's; lower half: slot + 1. 0 = empty. As many as a power of two, or none.
+    places: Vec<u64>,
+    /// Of each slot.
     hashes: Vec<u64>,
-    spans: Vec<Span>,
+    keys: Vec<KeyRecord>,
+    /// Keys that do not fit into their record.
     bytes: Vec<u8>,
     free: Vec<u32>,
     /// Bytes of removed keys that still lie in `bytes`.
     garbage: usize,
 }
 
-/// Where a key lies in `bytes`.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u64,
+/// A key: its bytes, padded with zeros, if they are few; else where they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyRecord {
     /// `VACANT` marks a slot without a key.
     length: u32,
+    inline: [u8; INLINE_BYTES],
 }
+
+/// Longer keys lie apart. 12 bytes hold most words and ids, and make a record 16 bytes long.
+const INLINE_BYTES: usize = 12;
 
 const VACANT: u32 = u32::MAX;
 
 /// Below this many bytes of garbage compaction is not worth its pass.
 const GARBAGE_BYTES_MIN: usize = 64 * 1024;
 
+/// Fewest places of a table that is not empty.
+const PLACES_MIN: usize = 64;
+
+impl KeyRecord {
+    /// A short key.
+    #[inline]
+    fn short(key: &[u8]) -> Self {
+        let (low, high) = padded(key);
+        let mut inline = [0; INLINE_BYTES];
+        inline[..8].copy_from_slice(&low.to_le_bytes());
+        inline[8..].copy_from_slice(&high.to_le_bytes());
+        Self { length: key.len() as u32, inline }
+    }
+
+    /// A key that begins at `start` of the table's bytes.
+    fn long(key: &[u8], start: usize) -> Self {
+        let mut inline = [0; INLINE_BYTES];
+        inline[..8].copy_from_slice(&(start as u64).to_le_bytes());
+        Self { length: key.len() as u32, inline }
+    }
+
+    fn is_long(&self) -> bool {
+        self.length as usize > INLINE_BYTES && self.length != VACANT
+    }
+
+    /// Where a long key lies.
+    fn range(&self) -> std::ops::Range<usize> {
+        let start = self.inline.first_chunk::<8>().map_or(0, |start| u64::from_le_bytes(*start)) as usize;
+        start..start + self.length as usize
+    }
+}
+
+/// Up to 12 bytes as two numbers, zeros behind them. Without a loop: overlapping reads fall on the same bits.
+#[inline]
+fn padded(key: &[u8]) -> (u64, u32) {
+    let length = key.len();
+    if let (Some(first), Some(last)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        let last = u64::from_le_bytes(*last) >> 8 >> ((15 - length.min(15)) * 8);
+        (u64::from_le_bytes(*first), last as u32)
+    } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << ((length - 4) * 8);
+        (u64::from(u32::from_le_bytes(*first)) | last, 0)
+    } else {
+        (key.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0)
+    }
+}
+
 impl KeyTable {
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.keys.len() - self.free.len()
     }
 
     /// How many slots there are, vacant ones included.
     pub(crate) fn slots(&self) -> usize {
-        self.spans.len()
+        self.keys.len()
     }
 
     /// Approximate memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
-            + self.spans.capacity() * size_of::<Span>()
-            + self.hashes.capacity() * 8
-            + self.table.capacity() * 5
+            + self.keys.capacity() * size_of::<KeyRecord>()
+            + (self.hashes.capacity() + self.places.capacity()) * 8
+            + self.free.capacity() * 4
     }
 
+    #[cfg(test)]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.table.find(hash, |slot| self.matches(*slot, hash, key)).copied()
+        if self.places.is_empty() { None } else { self.probe(hash, key).1 }
     }
 
     /// The key's slot, and whether it is new.
+    #[inline]
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8]) -> (u32, bool) {
-        if let Some(slot) = self.find(hash, key) {
-            return (slot, false);
+        if self.places.is_empty() {
+            self.grow();
         }
-        let span = Span { start: self.bytes.len() as u64, length: key.len() as u32 };
-        self.bytes.extend_from_slice(key);
+        match self.probe(hash, key) {
+            (_, Some(slot)) => (slot, false),
+            (place, None) => (self.insert_new(place, hash, key), true),
+        }
+    }
+
+    /// Where the key is, or the empty place where it would be put.
+    #[inline]
+    fn probe(&self, hash: u64, key: &[u8]) -> (usize, Option<u32>) {
+        let mask = self.places.len() - 1;
+        let wanted = if key.len() <= INLINE_BYTES { Some(KeyRecord::short(key)) } else { None };
+        let mut place = hash as usize & mask;
+        loop {
+            let entry = self.places[place];
+            if entry == 0 {
+                return (place, None);
+            }
+            if (entry ^ hash) >> 32 == 0 {
+                let slot = entry as u32 - 1;
+                let found = match &wanted {
+                    Some(wanted) => self.keys[slot as usize] == *wanted,
+                    None => self.key(slot) == key,
+                };
+                if found {
+                    return (place, Some(slot));
+                }
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    fn insert_new(&mut self, place: usize, hash: u64, key: &[u8]) -> u32 {
+        let record = if key.len() <= INLINE_BYTES {
+            KeyRecord::short(key)
+        } else {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(key);
+            KeyRecord::long(key, start)
+        };
         let slot = if let Some(slot) = self.free.pop() {
-            self.spans[slot as usize] = span;
+            self.keys[slot as usize] = record;
             self.hashes[slot as usize] = hash;
             slot
         } else {
-            self.spans.push(span);
+            self.keys.push(record);
             self.hashes.push(hash);
-            (self.spans.len() - 1) as u32
+            (self.keys.len() - 1) as u32
         };
-        let hashes = &self.hashes;
-        self.table.insert_unique(hash, slot, |slot| hashes[*slot as usize]);
-        (slot, true)
+        self.places[place] = entry(hash, slot);
+        // At most five eighths full: probes stay short.
+        if self.len() * 8 > self.places.len() * 5 {
+            self.grow();
+        }
+        slot
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let count = (self.places.len() * 2).max(PLACES_MIN);
+        let mut places = vec![0u64; count];
+        for slot in self.occupied() {
+            let hash = self.hashes[slot as usize];
+            let mut place = hash as usize & (count - 1);
+            while places[place] != 0 {
+                place = (place + 1) & (count - 1);
+            }
+            places[place] = entry(hash, slot);
+        }
+        self.places = places;
     }
 
     /// Removes the key in `slot`; the slot may be given to another key.
     pub(crate) fn remove(&mut self, slot: u32) {
-        let hash = self.hashes[slot as usize];
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == slot) {
-            entry.remove();
-            self.garbage += self.spans[slot as usize].length as usize;
-            self.spans[slot as usize].length = VACANT;
-            self.free.push(slot);
-            if self.garbage > GARBAGE_BYTES_MIN && self.garbage * 2 > self.bytes.len() {
-                self.compact();
-            }
+        let record = self.keys[slot as usize];
+        if record.length == VACANT {
+            return;
+        }
+        self.vacate(slot);
+        if record.is_long() {
+            self.garbage += record.length as usize;
+        }
+        self.keys[slot as usize].length = VACANT;
+        self.free.push(slot);
+        if self.garbage > GARBAGE_BYTES_MIN && self.garbage * 2 > self.bytes.len() {
+            self.compact();
         }
     }
 
+    /// Empties the slot's place and moves up what was pushed behind it, so that no probe stops too early.
+    fn vacate(&mut self, slot: u32) {
+        let mask = self.places.len() - 1;
+        let home = |hashes: &[u64], entry: u64| hashes[(entry as u32 - 1) as usize] as usize & mask;
+        let wanted = entry(self.hashes[slot as usize], slot);
+        let mut hole = self.hashes[slot as usize] as usize & mask;
+        while self.places[hole] != wanted {
+            hole = (hole + 1) & mask;
+        }
+        let mut next = (hole + 1) & mask;
+        while self.places[next] != 0 {
+            let wanted = home(&self.hashes, self.places[next]);
+            // It may move if its home is not between the hole and where it is.
+            if next.wrapping_sub(wanted) & mask >= next.wrapping_sub(hole) & mask {
+                self.places[hole] = self.places[next];
+                hole = next;
+            }
+            next = (next + 1) & mask;
+        }
+        self.places[hole] = 0;
+    }
+
+    #[inline]
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
-        let span = self.spans[slot as usize];
-        &self.bytes[span.start as usize..span.start as usize + span.length as usize]
+        let record = &self.keys[slot as usize];
+        if record.is_long() { &self.bytes[record.range()] } else { &record.inline[..record.length as usize] }
+    }
+
+    /// The hash of the key in `slot`.
+    pub(crate) fn hash(&self, slot: u32) -> u64 {
+        self.hashes[slot as usize]
     }
 
     /// Slots that have a key, ascending.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> {
-        self.spans.iter().zip(0u32..).filter(|(span, _)| span.length != VACANT).map(|(_, slot)| slot)
-    }
-
-    fn matches(&self, slot: u32, hash: u64, key: &[u8]) -> bool {
-        self.hashes[slot as usize] == hash && self.key(slot) == key
+        self.keys.iter().zip(0u32..).filter(|(record, _)| record.length != VACANT).map(|(_, slot)| slot)
     }
 
     fn compact(&mut self) {
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.garbage);
-        for span in self.spans.iter_mut().filter(|span| span.length != VACANT) {
+        for record in self.keys.iter_mut().filter(|record| record.is_long()) {
+            let range = record.range();
             let start = bytes.len();
-            bytes.extend_from_slice(&self.bytes[span.start as usize..span.start as usize + span.length as usize]);
-            span.start = start as u64;
+            bytes.extend_from_slice(&self.bytes[range.clone()]);
+            *record = KeyRecord::long(&self.bytes[range], start);
         }
         self.bytes = bytes;
         self.garbage = 0;
     }
+}
+
+#[inline]
+fn entry(hash: u64, slot: u32) -> u64 {
+    hash >> 32 << 32 | u64::from(slot + 1)
 }
 
 /// Rows of a batch sorted into groups of equal keys, in the order in which the keys first appear.
@@ -123,23 +268,29 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// Groups all rows. Cost: one hash and one probe a row.
-    pub(crate) fn by_key(keys: &Keys) -> Self {
+    /// Groups all rows; `hashes` are those of the keys. Cost: one probe a row.
+    pub(crate) fn by_key(keys: &Keys, hashes: &[u64]) -> Self {
+        // Half full at most, as there are no more groups than rows.
+        let mask = (keys.len() * 2).next_power_of_two() - 1;
+        let mut places = vec![0u64; mask + 1];
         let mut first_row: Vec<u32> = Vec::new();
-        let mut table: HashTable<(u64, u32)> = HashTable::new();
         let mut group_of_row = Vec::with_capacity(keys.len());
-        for row in 0..keys.len() {
+        for (row, hash) in hashes.iter().enumerate() {
             let key = keys.get(row);
-            let hash = key::hash(key);
-            let same =
-                |(other, group): &(u64, u32)| *other == hash && keys.get(first_row[*group as usize] as usize) == key;
-            let group = if let Some((_, group)) = table.find(hash, same) {
-                *group
-            } else {
-                let group = first_row.len() as u32;
-                table.insert_unique(hash, (hash, group), |(hash, _)| *hash);
-                first_row.push(row as u32);
-                group
+            let mut place = *hash as usize & mask;
+            let group = loop {
+                let found = places[place];
+                if found == 0 {
+                    let group = first_row.len() as u32;
+                    places[place] = entry(*hash, group);
+                    first_row.push(row as u32);
+                    break group;
+                }
+                let group = found as u32 - 1;
+                if (found ^ hash) >> 32 == 0 && keys.get(first_row[group as usize] as usize) == key {
+                    break group;
+                }
+                place = (place + 1) & mask;
             };
             group_of_row.push(group);
         }
@@ -153,6 +304,13 @@ impl Groups {
     /// Whether every row is a group of its own.
     pub(crate) fn all_single(&self) -> bool {
         self.first_row.len() == self.group_of_row.len()
+    }
+
+    /// How many rows each group has.
+    pub(crate) fn counts(&self) -> Vec<u32> {
+        let mut counts = vec![0u32; self.len()];
+        self.group_of_row.iter().for_each(|group| counts[*group as usize] += 1);
+        counts
     }
 }
 
@@ -182,15 +340,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::key;
 
     proptest! {
         #[test]
-        fn table_behaves_as_a_map(steps in proptest::collection::vec((0u8..40, any::<bool>()), 0..400)) {
+        fn table_behaves_as_a_map(
+            steps in proptest::collection::vec((0u8..40, any::<bool>()), 0..400),
+            // Few home places: long chains, and removals in the midst of them.
+            home_mask in prop_oneof![Just(u64::MAX), Just(!0xff), Just(!0xfd)],
+        ) {
             let mut table = KeyTable::default();
             let mut model: HashMap<Vec<u8>, u32> = HashMap::new();
             for (number, insert) in steps {
                 let key = vec![number; usize::from(number)];
-                let hash = key::hash(&key);
+                let hash = key::hash(&key) & home_mask;
                 prop_assert_eq!(table.find(hash, &key), model.get(&key).copied());
                 if insert {
                     let (slot, new) = table.insert(hash, &key);
@@ -202,7 +365,36 @@ mod tests {
             }
             for slot in table.occupied() {
                 prop_assert_eq!(model.get(table.key(slot)), Some(&slot));
+                prop_assert_eq!(table.hash(slot), key::hash(table.key(slot)) & home_mask);
             }
+            prop_assert_eq!(table.occupied().count(), model.len());
+        }
+
+        #[test]
+        fn padding_keeps_every_byte(key in proptest::collection::vec(any::<u8>(), 0..=INLINE_BYTES)) {
+            let mut expected = key.clone();
+            expected.resize(INLINE_BYTES, 0);
+            let record = KeyRecord::short(&key);
+            prop_assert_eq!((record.length as usize, record.inline.to_vec()), (key.len(), expected));
+        }
+
+        #[test]
+        fn groups_are_those_of_a_map(words in proptest::collection::vec("[ab]{0,3}|[a-z]{20}", 0..200)) {
+            let column: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::StringArray::from(words.clone()));
+            let schema = arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new("k", arrow::datatypes::DataType::Utf8, false)]);
+            let rows = arrow::array::RecordBatch::try_new(std::sync::Arc::new(schema.clone()), vec![column]).unwrap();
+            let keys = Keys::of("test", &schema, 1, &rows).unwrap();
+            let groups = Groups::by_key(&keys, &keys.hashes());
+            let mut order: Vec<&String> = Vec::new();
+            for (row, word) in words.iter().enumerate() {
+                if !order.contains(&word) {
+                    prop_assert_eq!(groups.first_row[order.len()] as usize, row);
+                    order.push(word);
+                }
+                prop_assert_eq!(order[groups.group_of_row[row] as usize], word);
+            }
+            prop_assert_eq!(groups.len(), order.len());
+            prop_assert_eq!(groups.counts().iter().sum::<u32>() as usize, words.len());
         }
 
         #[test]

@@ -166,11 +166,13 @@ impl<'a> ColumnEncoder<'a> {
     }
 }
 
-fn integer(value: i64) -> [u8; 8] {
+/// Eight bytes that sort as the numbers do.
+pub(crate) fn integer(value: i64) -> [u8; 8] {
     (value.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-fn float(value: f64) -> [u8; 8] {
+/// Eight bytes that sort as the numbers do; all NaN are one, and last.
+pub(crate) fn float(value: f64) -> [u8; 8] {
     let value = if value.is_nan() {
         f64::NAN
     } else if value == 0.0 {

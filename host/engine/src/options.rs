@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millpond_core::{Clock, Listener, OutputMode, Receiver, Sink, StateStore, TransformFunction, UserFunction};
+use millpond_core::{
+    Clock, Listener, OutputMode, PhaseTimes, Receiver, Sink, StateStore, TransformFunction, UserFunction,
+};
 
 use crate::{ComputePool, StreamGraph};
 
@@ -98,12 +100,10 @@ pub struct Summary {
     pub rejected: u64,
     /// From the runner's creation to now.
     pub elapsed_us: u64,
-    /// Spent on batches.
+    /// Spent on batches; a time in which two were in hand counts once.
     pub processing_us: u64,
-    /// Spent in user code, summed over threads.
-    pub guest_us: u64,
-    /// Spent on durable commits.
-    pub commit_us: u64,
+    /// Where the time went.
+    pub phases: PhaseTimes,
     /// Keys in state, over all nodes.
     pub state_keys: u64,
     /// Memory of state, over all nodes, approximately.

@@ -8,30 +8,41 @@ use arrow::datatypes::SchemaRef;
 use millpond_core::PartitionBatch;
 use millpond_core::batch::partitions;
 
+use crate::columns;
 use crate::error::{Error, Result};
 use crate::key::{Keys, partition_of};
-use crate::{ComputePool, columns};
+use crate::operators::TimedPool;
 
-/// Rows of equal keys into one of `targets` partitions. Within a target rows come by source partition, each in its order.
+/// Rows of equal keys into one of `targets` partitions, with the hash of each row's key. Within a target rows come by source
+/// partition, each in its order.
 ///
-/// Without key columns everything goes into one partition. Cost: two copies of the rows.
+/// Without key columns everything goes into one partition. Cost: one hash a row, two copies of the rows.
 pub(crate) fn by_key(
-    pool: &ComputePool,
+    pool: &TimedPool<'_>,
     node: &str,
     schema: &SchemaRef,
     key_columns: usize,
     input: Vec<PartitionBatch>,
     targets: usize,
-) -> Result<Vec<PartitionBatch>> {
+) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
     let targets = if key_columns == 0 { 1 } else { targets };
+    let numbered = |rows: Vec<(RecordBatch, Vec<u64>)>| {
+        let (rows, hashes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        partitions(rows).into_iter().zip(hashes).collect()
+    };
     if targets == 1 {
-        return Ok(partitions(vec![concat(node, schema, input.iter().map(|batch| &batch.rows))?]));
+        let rows = concat(node, schema, input.iter().map(|batch| &batch.rows))?;
+        let hashes = Keys::of(node, schema, key_columns, &rows)?.hashes();
+        return Ok(numbered(vec![(rows, hashes)]));
     }
     let input: Vec<_> = input.into_iter().filter(|batch| batch.rows.num_rows() > 0).collect();
     let pieces = pool.run(input, |batch| split(node, schema, key_columns, &batch.rows, targets))?;
-    let merged =
-        pool.run((0..targets).collect(), |target| concat(node, schema, pieces.iter().map(|pieces| &pieces[target])))?;
-    Ok(partitions(merged))
+    let merged = pool.run((0..targets).collect(), |target| {
+        let rows = concat(node, schema, pieces.iter().map(|pieces| &pieces[target].0))?;
+        let hashes: Vec<&[u64]> = pieces.iter().map(|pieces| &pieces[target].1[..]).collect();
+        Ok((rows, hashes.concat()))
+    })?;
+    Ok(numbered(merged))
 }
 
 /// All rows in one batch; shares buffers when at most one batch has rows.
@@ -57,29 +68,35 @@ pub(crate) fn rename(node: &str, schema: &SchemaRef, rows: &RecordBatch) -> Resu
     columns::batch(node, schema, rows.columns().to_vec(), rows.num_rows())
 }
 
+/// The rows of one partition by target, with their hashes.
 fn split(
     node: &str,
     schema: &SchemaRef,
     key_columns: usize,
     rows: &RecordBatch,
     targets: usize,
-) -> Result<Vec<RecordBatch>> {
-    let keys = Keys::of(node, schema, key_columns, rows)?;
-    let target_of_row: Vec<u32> = keys.hashes().into_iter().map(|hash| partition_of(hash, targets) as u32).collect();
+) -> Result<Vec<(RecordBatch, Vec<u64>)>> {
+    let hashes = Keys::of(node, schema, key_columns, rows)?.hashes();
+    let target_of_row: Vec<u32> = hashes.iter().map(|hash| partition_of(*hash, targets) as u32).collect();
     let (offsets, order) = crate::group::order_by_group(&target_of_row, targets);
+    let hashes: Vec<u64> = order.iter().map(|row| hashes[*row as usize]).collect();
     let sorted = take_record_batch(rows, &UInt32Array::from(order)).map_err(Error::arrow(node))?;
-    let slice =
-        |target: usize| sorted.slice(offsets[target] as usize, (offsets[target + 1] - offsets[target]) as usize);
-    Ok((0..targets).map(slice).collect())
+    let piece = |target: usize| {
+        let (start, end) = (offsets[target] as usize, offsets[target + 1] as usize);
+        (sorted.slice(start, end - start), hashes[start..end].to_vec())
+    };
+    Ok((0..targets).map(piece).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use millpond_core::SystemClock;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ComputePool;
     use crate::key::hash;
 
     proptest! {
@@ -95,10 +112,11 @@ mod tests {
                 let values: Int64Array = rows.iter().map(|row| row.1).collect();
                 RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(keys), Arc::new(values)]).unwrap()
             });
-            let pool = ComputePool::try_new(2).unwrap();
+            let (pool, clock) = (ComputePool::try_new(2).unwrap(), SystemClock::new());
+            let pool = TimedPool::new(&pool, &clock);
             let output = by_key(&pool, "n", &schema, 1, partitions(batches.collect()), targets).unwrap();
             prop_assert_eq!(output.len(), targets);
-            for (target, batch) in output.iter().enumerate() {
+            for (target, (batch, hashes)) in output.iter().enumerate() {
                 let keys = batch.rows.column(0).as_string::<i32>();
                 let values = batch.rows.column(1).as_primitive::<Int64Type>();
                 let arrived: Vec<(String, i64)> =
@@ -106,7 +124,9 @@ mod tests {
                 let expected: Vec<(String, i64)> = input.iter().flatten()
                     .filter(|(key, _)| partition_of(hash(key.as_bytes()), targets) == target)
                     .cloned().collect();
+                let expected_hashes: Vec<u64> = expected.iter().map(|row| hash(row.0.as_bytes())).collect();
                 prop_assert_eq!(arrived, expected);
+                prop_assert_eq!(hashes, &expected_hashes);
             }
         }
     }

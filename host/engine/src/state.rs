@@ -1,17 +1,19 @@
 //! Hot state of one node and partition: keys with values, in memory, and what changed since the last commit.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
+use millpond_core::plan::Sort;
 use millpond_core::store::KeyedChunk;
 use millpond_core::{StateChange, StateDelta};
 
 use crate::columns::{self, ColumnStore, gather_bytes};
 use crate::error::Result;
 use crate::group::KeyTable;
-use crate::key;
+use crate::key::{self, Keys};
 
 /// Keyed state of one partition of a node.
 #[derive(Debug)]
@@ -57,15 +59,19 @@ impl KeyedState {
         &self.keys
     }
 
-    /// The key's slot, and whether it is new. A new key's values mean nothing until `put`.
-    pub(crate) fn insert(&mut self, hash: u64, key: &[u8]) -> (u32, bool) {
-        let (slot, new) = self.keys.insert(hash, key);
-        if new {
-            let slots = self.keys.slots();
-            self.values.grow(slots);
-            self.dirty.resize(slots, false);
+    /// The slot of each row's key, and whether it is new. A new key's values mean nothing until `put`.
+    pub(crate) fn insert_all(&mut self, keys: &Keys, hashes: &[u64]) -> (Vec<u32>, Vec<bool>) {
+        let mut slots = Vec::with_capacity(hashes.len());
+        let mut new = Vec::with_capacity(hashes.len());
+        for (row, hash) in hashes.iter().enumerate() {
+            let (slot, is_new) = self.keys.insert(*hash, keys.get(row));
+            slots.push(slot);
+            new.push(is_new);
         }
-        (slot, new)
+        let count = self.keys.slots();
+        self.values.grow(count);
+        self.dirty.resize(count, false);
+        (slots, new)
     }
 
     /// Replaces values: row `row` of `batch` goes into slot `slot` for each pair.
@@ -129,6 +135,30 @@ impl KeyedState {
         self.deleted.clear();
     }
 
+    /// The slots whose rows may be among the first ones of an order with a limit, ties included; `None` = it takes a sort of all
+    /// to tell. Columns are numbered as in the schema that the state was made with.
+    pub(crate) fn best(&self, sort: &Sort) -> Option<Vec<u32>> {
+        let order = sort.order.first()?;
+        let limit = usize::try_from(sort.limit?).ok()?;
+        if limit == 0 || limit >= self.len() / 2 {
+            return None;
+        }
+        let rank = self.values.ranks(order.column.checked_sub(self.key_fields.len())?)?;
+        let rank = |slot: u32| if order.descending { rank(slot) } else { !rank(slot) };
+        let mut first: BinaryHeap<Reverse<u64>> = BinaryHeap::with_capacity(limit + 1);
+        for slot in self.keys.occupied() {
+            let rank = rank(slot);
+            if first.len() < limit {
+                first.push(Reverse(rank));
+            } else if first.peek().is_some_and(|last| rank > last.0) {
+                first.pop();
+                first.push(Reverse(rank));
+            }
+        }
+        let last = first.peek()?.0;
+        Some(self.keys.occupied().filter(|slot| rank(*slot) >= last).collect())
+    }
+
     /// Takes back the keys of a chunk that belong to this partition.
     pub(crate) fn restore(&mut self, chunk: &KeyedChunk, partition: usize, partitions: usize) {
         let mut pairs = Vec::new();
@@ -136,10 +166,11 @@ impl KeyedState {
             let key = chunk.keys.value(row);
             let hash = key::hash(key);
             if key::partition_of(hash, partitions) == partition {
-                let (slot, _) = self.insert(hash, key);
-                pairs.push((row as u32, slot));
+                pairs.push((row as u32, self.keys.insert(hash, key).0));
             }
         }
+        self.values.grow(self.keys.slots());
+        self.dirty.resize(self.keys.slots(), false);
         self.values.scatter(&chunk.values, &pairs);
     }
 
@@ -169,8 +200,11 @@ mod tests {
         let values =
             RecordBatch::try_new(Arc::clone(state.value_schema()), vec![Arc::new(StringArray::from(vec![value]))])
                 .unwrap();
-        let (slot, _) = state.insert(key::hash(key.as_bytes()), key.as_bytes());
-        state.put(&values, &[(0, slot)]);
+        let column: ArrayRef = Arc::new(StringArray::from(vec![key]));
+        let rows = RecordBatch::try_new(Arc::new(schema().project(&[0]).unwrap()), vec![column]).unwrap();
+        let keys = Keys::of("n", &schema(), 1, &rows).unwrap();
+        let (slots, _) = state.insert_all(&keys, &keys.hashes());
+        state.put(&values, &[(0, slots[0])]);
     }
 
     proptest! {

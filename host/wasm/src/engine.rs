@@ -12,7 +12,9 @@ use std::thread::JoinHandle;
 
 use millpond_core::{Clock, SystemClock};
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, Memory, MemoryType, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, Memory, MemoryType, PoolingAllocationConfig, ProfilingStrategy, Store,
+};
 
 use crate::cache::Compiled;
 use crate::call::{FRAMES_CAPTURED, TICK};
@@ -36,6 +38,8 @@ const POOLED_INSTANCE_BYTES: usize = 16 << 20;
 pub struct EngineOptions {
     /// A folder for compiled components, made when missing; none = they are compiled anew in each process.
     pub cache_dir: Option<PathBuf>,
+    /// Writes the names of plugins' functions to `/tmp/perf-PID.map`, where `perf` looks for the names of generated code.
+    pub perf_map: bool,
 }
 
 /// Runs components. Clones share everything; the deadline ticker ends with the last of them.
@@ -47,6 +51,7 @@ pub struct WasmEngine {
 struct Inner {
     clock: Arc<dyn Clock>,
     allocation: Allocation,
+    perf_map: bool,
     engines: Mutex<BTreeMap<(Allocation, u64), Engine>>,
     compiled: Compiled,
     ticker: Ticker,
@@ -73,11 +78,12 @@ impl WasmEngine {
 
     /// Starts an engine with `best` or, where the machine refuses, the next best allocation.
     pub(crate) fn with_allocation(options: EngineOptions, best: Allocation) -> Result<Self> {
-        let (engine, allocation) = probe(best)?;
+        let (engine, allocation) = probe(best, options.perf_map)?;
         let ticker = Ticker::try_start(engine.clone())?;
         let inner = Inner {
             clock: Arc::new(SystemClock::new()),
             allocation,
+            perf_map: options.perf_map,
             engines: Mutex::new(BTreeMap::from([((allocation, STACK_BYTES_DEFAULT), engine)])),
             compiled: Compiled::new(options.cache_dir),
             ticker,
@@ -115,19 +121,19 @@ impl WasmEngine {
         if let Some(engine) = engines.get(&(allocation, stack_bytes)) {
             return Ok(engine.clone());
         }
-        let engine =
-            try_engine(allocation, stack_bytes).map_err(|error| Error::Engine { reason: format!("{error:#}") })?;
+        let engine = try_engine(allocation, stack_bytes, self.inner.perf_map)
+            .map_err(|error| Error::Engine { reason: format!("{error:#}") })?;
         self.inner.ticker.add(engine.clone());
         engines.insert((allocation, stack_bytes), engine.clone());
         Ok(engine)
     }
 }
 
-fn probe(best: Allocation) -> Result<(Engine, Allocation)> {
+fn probe(best: Allocation, perf_map: bool) -> Result<(Engine, Allocation)> {
     let all = [Allocation::Pooled, Allocation::OnDemand, Allocation::Small];
     let mut reason = String::new();
     for allocation in all.into_iter().skip_while(|allocation| *allocation != best) {
-        match try_engine(allocation, STACK_BYTES_DEFAULT) {
+        match try_engine(allocation, STACK_BYTES_DEFAULT, perf_map) {
             Ok(engine) => return Ok((engine, allocation)),
             Err(error) => {
                 reason = format!("{error:#}");
@@ -142,8 +148,12 @@ fn probe(best: Allocation) -> Result<(Engine, Allocation)> {
     Err(Error::Engine { reason })
 }
 
-fn try_engine(allocation: Allocation, stack_bytes: u64) -> wasmtime::Result<Engine> {
-    let engine = Engine::new(&config(allocation, stack_bytes))?;
+fn try_engine(allocation: Allocation, stack_bytes: u64, perf_map: bool) -> wasmtime::Result<Engine> {
+    let mut config = config(allocation, stack_bytes);
+    if perf_map {
+        config.profiler(ProfilingStrategy::PerfMap);
+    }
+    let engine = Engine::new(&config)?;
     if allocation == Allocation::OnDemand {
         // The pool reserves its address space at once; without it, memories show whether there is enough for many.
         let mut store = Store::new(&engine, ());
@@ -262,7 +272,7 @@ mod tests {
     #[test]
     fn every_allocation_makes_an_engine() {
         for allocation in [Allocation::Pooled, Allocation::OnDemand, Allocation::Small] {
-            try_engine(allocation, STACK_BYTES_DEFAULT).unwrap();
+            try_engine(allocation, STACK_BYTES_DEFAULT, false).unwrap();
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use millpond::StreamingContext;
+use millpond::{StreamingContext, text};
 
 millpond::job!(wordcount);
 
@@ -27,7 +27,7 @@ pub fn wordcount(ctx: &mut StreamingContext) {
 
 /// The words of a line.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(' ').filter(|word| !word.is_empty())
+    text::split(line, ' ').filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

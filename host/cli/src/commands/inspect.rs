@@ -10,6 +10,6 @@ use crate::screen::Screen;
 pub fn inspect(args: &InspectArgs, screen: &Screen) -> Result<(), Failure> {
     let bytes = read(&args.component)?;
     let about = args.component.display().to_string();
-    let inspection = wasm_engine()?.inspect(&bytes).map_err(|error| about_component(about, error.into()))?;
+    let inspection = wasm_engine(false)?.inspect(&bytes).map_err(|error| about_component(about, error.into()))?;
     print(screen, &format!("{inspection}\n"))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millpond_core::{BoxError, Clock, StopSignal, SystemClock};
+use millpond_core::{BoxError, Clock, Listener, StopSignal, SystemClock};
 use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, Trigger};
 use millpond_state::{FileStateStore, StateOptions};
 use tokio::runtime::Runtime;
@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::job::LoadedJob;
 use crate::job_file::{JobFile, cores};
 use crate::progress::Progress;
+use crate::report::ReportFile;
 use crate::screen::Screen;
 use crate::watched_store::WatchedStore;
 use crate::{paths, signals, summary};
@@ -33,7 +34,13 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
         None => job.file.state_dir(),
     };
     let (name, trigger, inputs) = (job.file.job.name.clone(), job.file.job.trigger, inputs(&job.file));
-    let (mut runner, had_commit) = assemble(job, args.fresh, state_dir.clone(), &runtime, screen)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let progress = Arc::new(Progress::new(screen.clone(), name.clone(), Arc::clone(&clock)));
+    let report = args.report.as_ref().map(|path| ReportFile::create(path, Arc::clone(&progress) as _)).transpose()?;
+    let report = report.map(Arc::new);
+    let listener: Arc<dyn Listener> = report.clone().map_or(progress as _, |report| report as _);
+    let outside = Outside { is_fresh: args.fresh, state_dir: state_dir.clone(), clock, listener };
+    let (mut runner, had_commit) = assemble(job, outside, &runtime, screen)?;
     signals::listen(&runtime, &stop, screen)?;
     if format == LogFormat::Text {
         screen.start_live();
@@ -56,19 +63,22 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
         LogFormat::Text => summary::render(&name, how, &summary, hint.as_deref()),
         LogFormat::Json => summary::render_json(&name, how, &summary, hint.as_deref()),
     });
-    result.map(|_| ()).map_err(|error| Failure::Job(BoxError::from(error)))
+    result.map_err(|error| Failure::Job(BoxError::from(error)))?;
+    report.map_or(Ok(()), |report| report.finish(&summary)).map_err(|error| Failure::Job(error.into()))
+}
+
+/// What a run needs besides the job.
+struct Outside {
+    is_fresh: bool,
+    state_dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    listener: Arc<dyn Listener>,
 }
 
 /// Opens everything outside, the state last: whatever fails before it leaves no trace, and forgets nothing. Says besides
 /// whether the state had a commit.
-fn assemble(
-    job: LoadedJob,
-    is_fresh: bool,
-    state_dir: PathBuf,
-    runtime: &Runtime,
-    screen: &Screen,
-) -> Result<(JobRunner, bool)> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+fn assemble(job: LoadedJob, outside: Outside, runtime: &Runtime, screen: &Screen) -> Result<(JobRunner, bool)> {
+    let Outside { is_fresh, state_dir, clock, listener } = outside;
     let transforms = job.load_transforms()?;
     let pool = Arc::new(ComputePool::try_new(cores())?);
     let sources = job.open_sources(runtime.handle(), &clock)?;
@@ -93,7 +103,6 @@ fn assemble(
         commit_every: file.checkpoint.every_batches,
         on_bad_record: file.job.on_bad_record,
     };
-    let listener = Arc::new(Progress::new(screen.clone(), file.job.name, Arc::clone(&clock)));
     let parts = JobParts {
         graph,
         function: Arc::new(component),

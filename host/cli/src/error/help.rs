@@ -64,6 +64,7 @@ impl Error {
             Self::TransformColumns { .. } => {
                 vec!["use another component, or change the job's plan: both must have the same columns".to_owned()]
             }
+            Self::Report { .. } => vec!["name a file in a folder that exists and that you may write to".to_owned()],
             Self::Unreadable { .. }
             | Self::NotToml { .. }
             | Self::CannotWrite { .. }

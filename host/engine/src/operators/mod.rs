@@ -13,20 +13,26 @@ pub(crate) mod union;
 pub(crate) mod update_state;
 pub(crate) mod window;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use millpond_core::store::NodeState;
-use millpond_core::{BatchTime, Node, NodeId, PartitionBatch, PartitionId, Report, StateDelta, TaskInfo, UserFunction};
+use millpond_core::{
+    BatchTime, Clock, Node, NodeId, PartitionBatch, PartitionId, Report, StateDelta, TaskInfo, UserFunction,
+};
 
-use crate::ComputePool;
 use crate::error::Result;
+use crate::{ComputePool, shuffle};
 
 /// What all operators of one batch share.
 pub(crate) struct BatchContext<'a> {
     pub(crate) batch_time: BatchTime,
     /// The job's start: windows count their slides from here.
     pub(crate) start: BatchTime,
-    pub(crate) pool: &'a ComputePool,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) pool: TimedPool<'a>,
     pub(crate) function: &'a dyn UserFunction,
     /// Partitions after a shuffle.
     pub(crate) parallelism: usize,
@@ -41,7 +47,51 @@ pub(crate) struct BatchCounts {
     pub(crate) rows_out: u64,
     pub(crate) bad_records: u64,
     pub(crate) rejected: u64,
+    /// Spent on reading and decoding, summed over threads.
+    pub(crate) decode_us: u64,
+    pub(crate) shuffle_us: u64,
     pub(crate) reports: Vec<Report>,
+}
+
+/// The compute pool, with a count of the time that it is used for.
+pub(crate) struct TimedPool<'a> {
+    pool: &'a ComputePool,
+    clock: &'a dyn Clock,
+    /// Time in which the job's thread waited for tasks.
+    waited_us: AtomicU64,
+    /// Time of the tasks, summed.
+    tasks_us: AtomicU64,
+}
+
+impl<'a> TimedPool<'a> {
+    pub(crate) fn new(pool: &'a ComputePool, clock: &'a dyn Clock) -> Self {
+        Self { pool, clock, waited_us: AtomicU64::new(0), tasks_us: AtomicU64::new(0) }
+    }
+
+    /// As [`ComputePool::run`]. Only the job's own thread calls this.
+    pub(crate) fn run<T, U, F>(&self, items: Vec<T>, task: F) -> Result<Vec<U>>
+    where
+        T: Send,
+        U: Send,
+        F: Fn(T) -> Result<U> + Send + Sync,
+    {
+        let began_us = self.clock.monotonic_us();
+        let output = self.pool.run(items, |item| {
+            let began_us = self.clock.monotonic_us();
+            let output = task(item);
+            self.tasks_us.fetch_add(self.clock.monotonic_us().saturating_sub(began_us), Relaxed);
+            output
+        });
+        self.waited_us.fetch_add(self.clock.monotonic_us().saturating_sub(began_us), Relaxed);
+        output
+    }
+
+    /// A measure of work so far: the time of the job's thread, and of tasks instead of waiting for them. The difference of two
+    /// calls is the work between them, summed over threads.
+    pub(crate) fn busy_us(&self) -> u64 {
+        let now_us = self.clock.monotonic_us();
+        (now_us + self.tasks_us.load(Relaxed)).saturating_sub(self.waited_us.load(Relaxed))
+    }
 }
 
 impl BatchContext<'_> {
@@ -52,6 +102,24 @@ impl BatchContext<'_> {
     pub(crate) fn task(&self, partition: PartitionId, partitions: usize) -> TaskInfo {
         let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
         TaskInfo { batch_time: self.batch_time, partition, partitions, attempt: 0 }
+    }
+
+    /// The rows where their keys belong, and the hashes of those, by partition. Rows that lie there are left as they are.
+    pub(crate) fn shuffle(
+        &self,
+        node: &str,
+        schema: &SchemaRef,
+        key_columns: usize,
+        input: Rows,
+    ) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
+        if let Some(hashes) = input.hashes {
+            return Ok(input.partitions.into_iter().zip(Arc::unwrap_or_clone(hashes)).collect());
+        }
+        let began_us = self.pool.busy_us();
+        let output = shuffle::by_key(&self.pool, node, schema, key_columns, input.partitions, self.parallelism);
+        let spent_us = self.pool.busy_us().saturating_sub(began_us);
+        self.count(|counts| counts.shuffle_us += spent_us);
+        output
     }
 
     /// Whether a window with this slide gives a result now.
@@ -77,13 +145,20 @@ impl NodeRef<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
     pub(crate) partitions: Vec<PartitionBatch>,
-    /// Rows lie where the hash of the node's key puts them, so a shuffle by the same key can be left out.
-    pub(crate) hashed: bool,
+    /// If rows lie where the hash of the node's key puts them, so that a shuffle by the same key can be left out: those hashes,
+    /// by partition and row. Shared, as several nodes may read the batch.
+    pub(crate) hashes: Option<Arc<Vec<Vec<u64>>>>,
 }
 
 impl Rows {
     pub(crate) fn new(partitions: Vec<PartitionBatch>) -> Self {
-        Self { partitions, hashed: false }
+        Self { partitions, hashes: None }
+    }
+
+    /// Rows that lie where their keys belong, with the hashes of those.
+    pub(crate) fn hashed(partitions: Vec<(PartitionBatch, Vec<u64>)>) -> Self {
+        let (partitions, hashes) = partitions.into_iter().unzip();
+        Self { partitions, hashes: Some(Arc::new(hashes)) }
     }
 }
 
@@ -92,7 +167,7 @@ pub(crate) trait Stateful: Send {
     /// Continues from recovered state.
     fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()>;
     /// What changed since the last call.
-    fn take_deltas(&mut self) -> Result<Vec<StateDelta>>;
+    fn take_deltas(&mut self, pool: &ComputePool) -> Result<Vec<StateDelta>>;
     /// What a restart has to know besides: the time of the last slide.
     fn last_slide(&self) -> Option<BatchTime> {
         None
@@ -105,7 +180,7 @@ pub(crate) trait Stateful: Send {
 
 /// What restoring needs of the job.
 pub(crate) struct Restore<'a> {
-    pub(crate) pool: &'a ComputePool,
+    pub(crate) pool: TimedPool<'a>,
     pub(crate) function: &'a dyn UserFunction,
     /// What the node's `last_slide` was at the newest commit.
     pub(crate) last_slide: Option<BatchTime>,

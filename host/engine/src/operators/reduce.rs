@@ -17,48 +17,40 @@ use super::{BatchContext, NodeRef, Rows};
 use crate::columns::{self, ByteRows, integers};
 use crate::error::{Error, Result};
 use crate::group::{Groups, order_by_group};
-use crate::key::Keys;
+use crate::key::{self, Keys};
 use crate::shuffle;
 
 pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, reduce: &Reduce) -> Result<Rows> {
-    let merged = merged(context, node, input, &reduce.merge)?;
-    let mut partitions = merged.partitions;
+    let mut merged = merged(context, node, input, &reduce.merge)?;
     if reduce.zero_when_empty {
-        zeros_when_empty(node.node, &mut partitions)?;
+        zeros_when_empty(node.node, &mut merged)?;
     }
-    Ok(Rows { partitions, hashed: true })
+    Ok(Rows::hashed(merged))
 }
 
-/// One row a key, in the partition that the key belongs to.
-pub(crate) fn merged(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, merge: &Merge) -> Result<Rows> {
-    let schema = &node.node.schema;
-    let shuffled = if input.hashed {
-        input.partitions
-    } else {
-        shuffle::by_key(
-            context.pool,
-            node.name(),
-            schema,
-            node.node.key_columns,
-            input.partitions,
-            context.parallelism,
-        )?
-    };
+/// One row a key, in the partition that the key belongs to, and the hashes of the keys.
+pub(crate) fn merged(
+    context: &BatchContext<'_>,
+    node: NodeRef<'_>,
+    input: Rows,
+    merge: &Merge,
+) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
+    let shuffled = context.shuffle(node.name(), &node.node.schema, node.node.key_columns, input)?;
     let count = shuffled.len();
-    let partitions = context.pool.run(shuffled, |batch| {
-        let task = context.task(batch.partition, count);
-        let (rows, _) = Merger { node, merge, function: context.function, task }.merge(&batch.rows)?;
-        Ok(PartitionBatch { partition: batch.partition, rows })
-    })?;
-    Ok(Rows { partitions, hashed: true })
+    context.pool.run(shuffled, |(PartitionBatch { partition, rows }, hashes)| {
+        let task = context.task(partition, count);
+        let merged = Merger { node, merge, function: context.function, task }.merge(&rows, hashes)?;
+        Ok((PartitionBatch { partition, rows: merged.rows }, merged.hashes))
+    })
 }
 
 /// Puts one row of zeros, what a count of nothing is, into the only partition of a reduce without a key if that is empty.
-pub(crate) fn zeros_when_empty(node: &Node, partitions: &mut [PartitionBatch]) -> Result<()> {
-    if let [only] = partitions
+pub(crate) fn zeros_when_empty(node: &Node, partitions: &mut [(PartitionBatch, Vec<u64>)]) -> Result<()> {
+    if let [(only, hashes)] = partitions
         && only.rows.num_rows() == 0
     {
         only.rows = zeros(node)?;
+        *hashes = vec![key::hash(&[])];
     }
     Ok(())
 }
@@ -82,39 +74,47 @@ pub(crate) struct Merger<'a> {
     pub(crate) task: TaskInfo,
 }
 
+/// Rows of which no two have the same key.
+pub(crate) struct Merged {
+    pub(crate) rows: RecordBatch,
+    /// Of each row's key.
+    pub(crate) hashes: Vec<u64>,
+    /// How many rows went into each.
+    pub(crate) counts: Vec<u32>,
+}
+
 impl Merger<'_> {
-    /// One row a key, and how many rows went into each.
-    pub(crate) fn merge(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<u32>)> {
+    /// One row a key.
+    pub(crate) fn merge(&self, rows: &RecordBatch, hashes: Vec<u64>) -> Result<Merged> {
         let name = self.node.name();
         let schema = &self.node.node.schema;
-        let rows = &shuffle::rename(name, schema, rows)?;
+        let rows = shuffle::rename(name, schema, rows)?;
         let key_columns = self.node.node.key_columns;
-        let keys = Keys::of(name, schema, key_columns, rows)?;
-        let groups = Groups::by_key(&keys);
+        let groups = Groups::by_key(&Keys::of(name, schema, key_columns, &rows)?, &hashes);
         if groups.all_single() {
-            return Ok((rows.clone(), vec![1; rows.num_rows()]));
+            return Ok(Merged { counts: vec![1; rows.num_rows()], rows, hashes });
         }
+        let hashes = groups.first_row.iter().map(|row| hashes[*row as usize]).collect();
         let first_rows = UInt32Array::from(groups.first_row.clone());
         let mut merged = Vec::with_capacity(rows.num_columns());
         for column in &rows.columns()[..key_columns] {
             merged.push(take(column, &first_rows, None).map_err(Error::arrow(name))?);
         }
-        let (offsets, order) = order_by_group(&groups.group_of_row, groups.len());
-        let counts = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
         match self.merge {
             Merge::Columns(merges) => {
                 for (index, merge) in merges.iter().enumerate() {
-                    merged.push(self.merge_column(rows, key_columns + index, *merge, &groups)?);
+                    merged.push(self.merge_column(&rows, key_columns + index, *merge, &groups)?);
                 }
             }
             Merge::Custom => {
+                let (offsets, order) = order_by_group(&groups.group_of_row, groups.len());
                 let values =
                     rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
                 let values = take_record_batch(&values, &UInt32Array::from(order)).map_err(Error::arrow(name))?;
                 merged.extend_from_slice(self.call_merge(&offsets, &values)?.columns());
             }
         }
-        Ok((columns::batch(name, schema, merged, groups.len())?, counts))
+        Ok(Merged { rows: columns::batch(name, schema, merged, groups.len())?, hashes, counts: groups.counts() })
     }
 
     /// Has the plugin merge groups of value rows.

@@ -14,19 +14,19 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millpond_core::batch::partitions;
-use millpond_core::plan::{Merge, ReduceWindow};
+use millpond_core::plan::{Merge, ReduceWindow, Sort};
 use millpond_core::store::NodeState;
 use millpond_core::{
     BatchTime, Node, NodeId, PartitionBatch, PartitionId, StateChange, StateDelta, TaskInfo, UserFunction,
 };
 
-use super::reduce::{self, Merger, overflow, value_schema};
+use super::reduce::{self, Merged, Merger, overflow, value_schema};
 use super::window::memory;
-use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
+use super::{BatchContext, NodeRef, Restore, Rows, Stateful, TimedPool};
 use crate::ComputePool;
 use crate::columns;
 use crate::error::{Error, Result};
-use crate::key::{Keys, hash};
+use crate::key::Keys;
 use crate::shuffle::{self, concat};
 use crate::state::KeyedState;
 
@@ -38,13 +38,14 @@ pub(crate) struct ReduceWindowOperator {
     id: NodeId,
     node: Node,
     settings: ReduceWindow,
+    top: Option<Sort>,
     partitions: Vec<Partition>,
     deltas: Vec<StateDelta>,
 }
 
 struct Partition {
     /// Panes that a window to come may need, oldest first.
-    panes: VecDeque<(BatchTime, RecordBatch)>,
+    panes: VecDeque<Pane>,
     /// With an inverse: what the panes up to `added_up_to` and after the window's edge come to.
     totals: Option<KeyedState>,
     /// The last slide; `i64::MIN` = there was none.
@@ -53,8 +54,22 @@ struct Partition {
     bytes: u64,
 }
 
+/// What one batch came to: one row a key, and the hashes of the keys.
+struct Pane {
+    time: BatchTime,
+    rows: RecordBatch,
+    hashes: Vec<u64>,
+}
+
+impl Pane {
+    fn bytes(&self) -> u64 {
+        memory(&self.rows) + self.hashes.len() as u64 * 8
+    }
+}
+
 impl ReduceWindowOperator {
-    pub(crate) fn new(id: NodeId, node: &Node, settings: &ReduceWindow, parallelism: usize) -> Self {
+    /// `top`: the order whose first rows are all that anyone downstream looks at.
+    pub(crate) fn new(id: NodeId, node: &Node, settings: &ReduceWindow, top: Option<Sort>, parallelism: usize) -> Self {
         let count = if node.key_columns == 0 { 1 } else { parallelism };
         let schema = totals_schema(&node.schema);
         let totals = || settings.invertible.then(|| KeyedState::new(&node.name, &schema, node.key_columns));
@@ -64,6 +79,7 @@ impl ReduceWindowOperator {
             id,
             node: node.clone(),
             settings: settings.clone(),
+            top,
             partitions: (0..count).map(partition).collect(),
             deltas: Vec::new(),
         }
@@ -72,11 +88,11 @@ impl ReduceWindowOperator {
     pub(crate) fn run(&mut self, context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows) -> Result<Option<Rows>> {
         let reduced = reduce::merged(context, node, input, &self.settings.merge)?;
         let time = context.batch_time;
-        for (partition, batch) in self.partitions.iter_mut().zip(reduced.partitions) {
-            if batch.rows.num_rows() > 0 {
-                let change = StateChange::AppendPane { time, rows: batch.rows.clone() };
+        for (partition, (PartitionBatch { rows, .. }, hashes)) in self.partitions.iter_mut().zip(reduced) {
+            if rows.num_rows() > 0 {
+                let change = StateChange::AppendPane { time, rows: rows.clone() };
                 self.deltas.push(StateDelta { node: self.node.name.clone(), change });
-                partition.push(time, batch.rows);
+                partition.push(Pane { time, rows, hashes });
             }
         }
         if !context.is_slide(self.settings.window.slide_ms) {
@@ -84,19 +100,19 @@ impl ReduceWindowOperator {
         }
         let edge = time.minus_ms(self.settings.window.length_ms);
         let count = self.partitions.len();
-        let settings = &self.settings;
-        let items: Vec<_> = self.partitions.iter_mut().zip(0u32..).collect();
-        let rows = context.pool.run(items, |(partition, number)| {
-            let task = context.task(PartitionId(number), count);
-            let slide = Slide { node, settings, function: context.function, task };
-            partition.slide(&slide, edge, time)
+        let (settings, top) = (&self.settings, self.top.as_ref());
+        let items: Vec<_> = self.partitions.iter_mut().zip((0..).map(PartitionId)).collect();
+        let mut output = context.pool.run(items, |(panes, partition)| {
+            let task = context.task(partition, count);
+            let slide = Slide { node, settings, top, function: context.function, task };
+            let (rows, hashes) = panes.slide(&slide, edge, time)?;
+            Ok((PartitionBatch { partition, rows }, hashes))
         })?;
         self.deltas.push(StateDelta { node: self.node.name.clone(), change: StateChange::DropPanes { up_to: edge } });
-        let mut output = partitions(rows);
         if settings.zero_when_empty {
             reduce::zeros_when_empty(&self.node, &mut output)?;
         }
-        Ok(Some(Rows { partitions: output, hashed: true }))
+        Ok(Some(Rows::hashed(output)))
     }
 }
 
@@ -111,44 +127,43 @@ fn totals_schema(schema: &Schema) -> Schema {
 struct Slide<'a> {
     node: NodeRef<'a>,
     settings: &'a ReduceWindow,
+    top: Option<&'a Sort>,
     function: &'a dyn UserFunction,
     task: TaskInfo,
 }
 
 impl Partition {
-    fn push(&mut self, time: BatchTime, rows: RecordBatch) {
-        self.bytes += memory(&rows);
-        self.panes.push_back((time, rows));
+    fn push(&mut self, pane: Pane) {
+        self.bytes += pane.bytes();
+        self.panes.push_back(pane);
     }
 
-    /// Moves the window to `(edge, time]` and gives its rows.
-    fn slide(&mut self, slide: &Slide<'_>, edge: BatchTime, time: BatchTime) -> Result<RecordBatch> {
-        let name = slide.node.name();
+    /// Moves the window to `(edge, time]` and gives its rows with the hashes of their keys.
+    fn slide(&mut self, slide: &Slide<'_>, edge: BatchTime, time: BatchTime) -> Result<(RecordBatch, Vec<u64>)> {
         let schema = &slide.node.node.schema;
-        let leaving: Vec<_> = {
-            let count = self.panes.iter().take_while(|(time, _)| *time <= edge).count();
+        let leaving: Vec<Pane> = {
+            let count = self.panes.iter().take_while(|pane| pane.time <= edge).count();
             self.panes.drain(..count).collect()
         };
-        self.bytes -= leaving.iter().map(|(_, rows)| memory(rows)).sum::<u64>();
+        self.bytes -= leaving.iter().map(Pane::bytes).sum::<u64>();
         let added = std::mem::replace(&mut self.added_up_to, time);
         let Some(totals) = &mut self.totals else {
-            let panes = concat(name, schema, self.panes.iter().map(|(_, rows)| rows))?;
-            return Ok(slide.merger().merge(&panes)?.0);
+            let merged = slide.merged(&self.panes.iter().collect::<Vec<_>>())?;
+            return Ok((merged.rows, merged.hashes));
         };
-        let in_totals = |pane: &(BatchTime, RecordBatch)| pane.0 <= added;
         // Leaving first: a key whose last pane leaves is gone, so that rows that come now start it afresh.
-        let leaving = leaving.iter().filter(|pane| in_totals(pane)).map(|(_, rows)| rows);
-        slide.take_off(totals, &concat(name, schema, leaving)?)?;
-        let coming = self.panes.iter().filter(|pane| !in_totals(pane)).map(|(_, rows)| rows);
-        slide.add(totals, &concat(name, schema, coming)?)?;
+        slide.take_off(totals, &leaving.iter().filter(|pane| pane.time <= added).collect::<Vec<_>>())?;
+        slide.add(totals, &self.panes.iter().filter(|pane| pane.time > added).collect::<Vec<_>>())?;
         if !slide.settings.keep_empty_keys {
             // Not durable: made again from the panes.
             totals.forget_changes();
         }
-        let slots: Vec<u32> = totals.table().occupied().collect();
+        let best = slide.top.and_then(|top| totals.best(top));
+        let slots = best.unwrap_or_else(|| totals.table().occupied().collect());
+        let hashes = slots.iter().map(|slot| totals.table().hash(*slot)).collect();
         let rows = totals.rows(&Arc::new(totals_schema(schema)), &slots)?;
         let columns = rows.columns()[..schema.fields().len()].to_vec();
-        columns::batch(name, schema, columns, rows.num_rows())
+        Ok((columns::batch(slide.node.name(), schema, columns, rows.num_rows())?, hashes))
     }
 }
 
@@ -157,13 +172,25 @@ impl<'a> Slide<'a> {
         Merger { node: self.node, merge: &self.settings.merge, function: self.function, task: self.task }
     }
 
+    /// One row a key for several panes.
+    fn merged(&self, panes: &[&Pane]) -> Result<Merged> {
+        if let [only] = panes {
+            // A pane has each key once.
+            let (rows, hashes) = (only.rows.clone(), only.hashes.clone());
+            return Ok(Merged { counts: vec![1; rows.num_rows()], rows, hashes });
+        }
+        let rows = concat(self.node.name(), &self.node.node.schema, panes.iter().map(|pane| &pane.rows))?;
+        let hashes: Vec<&[u64]> = panes.iter().map(|pane| &pane.hashes[..]).collect();
+        self.merger().merge(&rows, hashes.concat())
+    }
+
     /// Takes panes off the totals.
-    fn take_off(&self, totals: &mut KeyedState, panes: &RecordBatch) -> Result<()> {
-        if panes.num_rows() == 0 {
+    fn take_off(&self, totals: &mut KeyedState, panes: &[&Pane]) -> Result<()> {
+        if panes.is_empty() {
             return Ok(());
         }
-        let (rows, counts) = self.merger().merge(panes)?;
-        let (slots, _) = self.slots(totals, &rows)?;
+        let Merged { rows, hashes, counts } = self.merged(panes)?;
+        let (slots, _) = self.slots(totals, &rows, &hashes)?;
         let before = totals.values(&slots)?;
         let values = self.values(&rows)?;
         let old = self.without_panes(&before)?;
@@ -184,12 +211,12 @@ impl<'a> Slide<'a> {
     }
 
     /// Adds panes to the totals.
-    fn add(&self, totals: &mut KeyedState, panes: &RecordBatch) -> Result<()> {
-        if panes.num_rows() == 0 {
+    fn add(&self, totals: &mut KeyedState, panes: &[&Pane]) -> Result<()> {
+        if panes.is_empty() {
             return Ok(());
         }
-        let (rows, counts) = self.merger().merge(panes)?;
-        let (slots, new_keys) = self.slots(totals, &rows)?;
+        let Merged { rows, hashes, counts } = self.merged(panes)?;
+        let (slots, new_keys) = self.slots(totals, &rows, &hashes)?;
         let values = self.values(&rows)?;
         let known: Vec<u32> = (0u32..).zip(&new_keys).filter(|(_, new)| !**new).map(|(row, _)| row).collect();
         let fresh: Vec<u32> = (0u32..).zip(&new_keys).filter(|(_, new)| **new).map(|(row, _)| row).collect();
@@ -218,10 +245,10 @@ impl<'a> Slide<'a> {
     }
 
     /// The slot of each row's key, and whether it is new.
-    fn slots(&self, totals: &mut KeyedState, rows: &RecordBatch) -> Result<(Vec<u32>, Vec<bool>)> {
+    fn slots(&self, totals: &mut KeyedState, rows: &RecordBatch, hashes: &[u64]) -> Result<(Vec<u32>, Vec<bool>)> {
         let node = self.node.node;
         let keys = Keys::of(&node.name, &node.schema, node.key_columns, rows)?;
-        Ok((0..rows.num_rows()).map(|row| totals.insert(hash(keys.get(row)), keys.get(row))).unzip())
+        Ok(totals.insert_all(&keys, hashes))
     }
 
     fn values(&self, rows: &RecordBatch) -> Result<RecordBatch> {
@@ -298,15 +325,14 @@ impl Stateful for ReduceWindowOperator {
                 state.keyed.iter().for_each(|chunk| totals.restore(chunk, number, count));
                 continue;
             }
-            let in_totals = partition.panes.iter().filter(|(time, _)| *time <= last_slide);
-            let panes = concat(&self.node.name, &self.node.schema, in_totals.map(|(_, rows)| rows))?;
+            let panes: Vec<&Pane> = partition.panes.iter().filter(|pane| pane.time <= last_slide).collect();
             let task = TaskInfo {
                 batch_time: last_slide,
                 partition: PartitionId(number as u32),
                 partitions: count as u32,
                 attempt: 0,
             };
-            Slide { node, settings, function: context.function, task }.add(totals, &panes)?;
+            Slide { node, settings, top: None, function: context.function, task }.add(totals, &panes)?;
             totals.forget_changes();
         }
         Ok(())
@@ -317,7 +343,7 @@ impl Stateful for ReduceWindowOperator {
         (last_slide.0 != i64::MIN).then_some(last_slide)
     }
 
-    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
+    fn take_deltas(&mut self, _: &ComputePool) -> Result<Vec<StateDelta>> {
         let mut deltas = std::mem::take(&mut self.deltas);
         if self.settings.keep_empty_keys {
             for partition in &mut self.partitions {
@@ -351,16 +377,22 @@ impl ReduceWindowOperator {
     ) -> Result<()> {
         let count = self.partitions.len();
         for (time, batches) in panes.into_iter().filter(|(time, _)| *time > edge) {
-            for (number, rows) in self.spread(context.pool, batches, count)?.into_iter().enumerate() {
-                if rows.rows.num_rows() > 0 {
-                    self.partitions[number].push(time, rows.rows);
+            let spread = self.spread(&context.pool, batches, count)?;
+            for (partition, (PartitionBatch { rows, .. }, hashes)) in self.partitions.iter_mut().zip(spread) {
+                if rows.num_rows() > 0 {
+                    partition.push(Pane { time, rows, hashes });
                 }
             }
         }
         Ok(())
     }
 
-    fn spread(&self, pool: &ComputePool, batches: Vec<RecordBatch>, count: usize) -> Result<Vec<PartitionBatch>> {
+    fn spread(
+        &self,
+        pool: &TimedPool<'_>,
+        batches: Vec<RecordBatch>,
+        count: usize,
+    ) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
         let renamed = batches.iter().map(|rows| shuffle::rename(&self.node.name, &self.node.schema, rows));
         let renamed = partitions(renamed.collect::<Result<Vec<_>>>()?);
         shuffle::by_key(pool, &self.node.name, &self.node.schema, self.node.key_columns, renamed, count)

@@ -12,9 +12,10 @@ use millpond_core::{Node, PartitionBatch, StateDelta};
 
 use super::update_state::kept;
 use super::{NodeRef, Restore, Rows, Stateful};
+use crate::ComputePool;
 use crate::columns;
 use crate::error::Result;
-use crate::key::{self, Keys};
+use crate::key::Keys;
 use crate::shuffle::rename;
 use crate::state::KeyedState;
 
@@ -63,17 +64,9 @@ impl UpdateFilter {
         let values = rows
             .project(&(self.key_columns..rows.num_columns()).collect::<Vec<_>>())
             .map_err(crate::Error::arrow(&self.name))?;
-        let mut slots = Vec::with_capacity(rows.num_rows());
-        let mut new = Vec::with_capacity(rows.num_rows());
-        for row in 0..rows.num_rows() {
-            let (slot, is_new) = self.state.insert(key::hash(keys.get(row)), keys.get(row));
-            if seen.len() <= slot as usize {
-                seen.resize(slot as usize + 1, false);
-            }
-            seen[slot as usize] = true;
-            slots.push(slot);
-            new.push(is_new);
-        }
+        let (slots, new) = self.state.insert_all(&keys, &keys.hashes());
+        seen.resize(self.state.table().slots(), false);
+        slots.iter().for_each(|slot| seen[*slot as usize] = true);
         let before = self.state.values(&slots)?;
         let same = columns::same_rows(&self.name, &before, &values)?;
         let changed: Vec<bool> = new.iter().zip(same).map(|(new, same)| *new || !same).collect();
@@ -90,7 +83,7 @@ impl Stateful for UpdateFilter {
         Ok(())
     }
 
-    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
+    fn take_deltas(&mut self, _: &ComputePool) -> Result<Vec<StateDelta>> {
         Ok(self.state.take_delta()?.into_iter().collect())
     }
 

@@ -8,24 +8,36 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::DataType;
+use millpond_core::plan::Sort;
 use millpond_core::store::NodeState;
 use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UpdateInput};
 
 use super::reduce::value_schema;
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
+use crate::ComputePool;
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::group::order_by_group;
 use crate::key::Keys;
-use crate::shuffle;
 use crate::state::KeyedState;
 
 /// State of an update-state node.
 pub(crate) struct UpdateState {
     every_batch: bool,
-    /// Only rows that changed need to come out.
-    changes_only: bool,
+    wanted: Wanted,
     partitions: Vec<Partition>,
+}
+
+/// Which rows need to come out. What is downstream can never tell the difference.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// Every key.
+    All,
+    /// Those that changed in this batch.
+    Changed,
+    /// Those that may be among the first ones of this order.
+    First(Sort),
 }
 
 struct Partition {
@@ -37,12 +49,12 @@ struct Partition {
 const NO_GROUP: u32 = u32::MAX;
 
 impl UpdateState {
-    pub(crate) fn new(node: &Node, every_batch: bool, changes_only: bool, parallelism: usize) -> Self {
+    pub(crate) fn new(node: &Node, every_batch: bool, wanted: Wanted, parallelism: usize) -> Self {
         let partition = |_| Partition {
             state: KeyedState::new(&node.name, &node.schema, node.key_columns),
             group_of_slot: Vec::new(),
         };
-        Self { every_batch, changes_only, partitions: (0..parallelism).map(partition).collect() }
+        Self { every_batch, wanted, partitions: (0..parallelism).map(partition).collect() }
     }
 
     pub(crate) fn run(
@@ -52,20 +64,15 @@ impl UpdateState {
         input_node: &Node,
         input: Rows,
     ) -> Result<Rows> {
-        let keys = node.node.key_columns;
-        let shuffled = if input.hashed {
-            input.partitions
-        } else {
-            shuffle::by_key(context.pool, node.name(), &input_node.schema, keys, input.partitions, context.parallelism)?
-        };
-        let (every_batch, changes_only) = (self.every_batch, self.changes_only);
+        let shuffled = context.shuffle(node.name(), &input_node.schema, node.node.key_columns, input)?;
+        let (every_batch, wanted) = (self.every_batch, &self.wanted);
         let items: Vec<_> = self.partitions.iter_mut().zip(shuffled).collect();
-        let partitions = context.pool.run(items, |(partition, batch)| {
-            let update = Update { context, node, input_node, every_batch, changes_only, partition: batch.partition };
-            let rows = partition.update(&update, &batch.rows)?;
-            Ok(PartitionBatch { partition: batch.partition, rows })
+        let partitions = context.pool.run(items, |(state, (PartitionBatch { partition, rows }, hashes))| {
+            let update = Update { context, node, input_node, every_batch, wanted, partition };
+            let (rows, hashes) = state.update(&update, &rows, &hashes)?;
+            Ok((PartitionBatch { partition, rows }, hashes))
         })?;
-        Ok(Rows { partitions, hashed: true })
+        Ok(Rows::hashed(partitions))
     }
 }
 
@@ -75,7 +82,7 @@ struct Update<'a> {
     node: NodeRef<'a>,
     input_node: &'a Node,
     every_batch: bool,
-    changes_only: bool,
+    wanted: &'a Wanted,
     partition: PartitionId,
 }
 
@@ -83,32 +90,45 @@ struct Update<'a> {
 struct Touched {
     slots: Vec<u32>,
     group_of_row: Vec<u32>,
+    /// Of the groups that have rows, which come first: the first row of each.
+    first_rows: Vec<u32>,
     /// Whether the key had state before.
     present: Vec<bool>,
 }
 
 impl Partition {
-    fn update(&mut self, update: &Update<'_>, rows: &RecordBatch) -> Result<RecordBatch> {
-        let touched = self.touch(update, rows)?;
+    /// The rows that are wanted, and the hashes of their keys.
+    fn update(&mut self, update: &Update<'_>, rows: &RecordBatch, hashes: &[u64]) -> Result<(RecordBatch, Vec<u64>)> {
+        let touched = self.touch(update, rows, hashes)?;
         let changed = if touched.slots.is_empty() { Vec::new() } else { self.call(update, rows, &touched)? };
-        let schema = &update.node.node.schema;
-        if update.changes_only {
-            return self.state.rows(schema, &changed);
-        }
-        let all: Vec<u32> = self.state.table().occupied().collect();
-        self.state.rows(schema, &all)
+        let best = match update.wanted {
+            Wanted::All => None,
+            Wanted::Changed => Some(changed),
+            Wanted::First(sort) => self.state.best(sort),
+        };
+        let slots = best.unwrap_or_else(|| self.state.table().occupied().collect());
+        let hashes = slots.iter().map(|slot| self.state.table().hash(*slot)).collect();
+        Ok((self.state.rows(&update.node.node.schema, &slots)?, hashes))
     }
 
     /// Finds or makes the slot of every key in the batch and sorts rows into groups, one per slot.
-    fn touch(&mut self, update: &Update<'_>, rows: &RecordBatch) -> Result<Touched> {
+    fn touch(&mut self, update: &Update<'_>, rows: &RecordBatch, hashes: &[u64]) -> Result<Touched> {
         let node = update.node.node;
         let keys = Keys::of(&node.name, &node.schema, node.key_columns, rows)?;
-        let mut touched =
-            Touched { slots: Vec::new(), group_of_row: Vec::with_capacity(rows.num_rows()), present: Vec::new() };
-        for (row, hash) in keys.hashes().into_iter().enumerate() {
-            let (slot, new) = self.state.insert(hash, keys.get(row));
+        let (slots, new) = self.state.insert_all(&keys, hashes);
+        self.group_of_slot.resize(self.state.table().slots(), NO_GROUP);
+        let mut touched = Touched {
+            slots: Vec::new(),
+            group_of_row: Vec::with_capacity(rows.num_rows()),
+            first_rows: Vec::new(),
+            present: Vec::new(),
+        };
+        for (row, (slot, new)) in (0u32..).zip(slots.into_iter().zip(new)) {
             let group = self.group(slot, !new, &mut touched);
             touched.group_of_row.push(group);
+            if group as usize == touched.first_rows.len() {
+                touched.first_rows.push(row);
+            }
         }
         if update.every_batch {
             let all: Vec<u32> = self.state.table().occupied().collect();
@@ -121,9 +141,6 @@ impl Partition {
     }
 
     fn group(&mut self, slot: u32, present: bool, touched: &mut Touched) -> u32 {
-        if self.group_of_slot.len() <= slot as usize {
-            self.group_of_slot.resize(slot as usize + 1, NO_GROUP);
-        }
         let group = &mut self.group_of_slot[slot as usize];
         if *group == NO_GROUP {
             *group = touched.slots.len() as u32;
@@ -148,7 +165,7 @@ impl Partition {
                 self.state.remove(*slot, touched.present[group]);
             }
         }
-        if update.changes_only {
+        if matches!(update.wanted, Wanted::Changed) {
             let same = columns::same_rows(name, &input.states, &output.states)?;
             let unchanged = |group: u32| touched.present[group as usize] && same[group as usize];
             changed = kept.iter().filter(|(group, _)| !unchanged(*group)).map(|(_, slot)| *slot).collect();
@@ -160,14 +177,16 @@ impl Partition {
     fn input(&self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<UpdateInput> {
         let name = update.node.name();
         let key_columns = update.node.node.key_columns;
-        let (groups, order) = order_by_group(&touched.group_of_row, touched.slots.len());
         let values =
             rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
-        let in_order = order.iter().zip(0u32..).all(|(row, place)| *row == place);
-        let values = if in_order {
-            values
+        let is_single = touched.first_rows.len() == rows.num_rows();
+        let (groups, values) = if is_single {
+            let rows = rows.num_rows() as u32;
+            let without_rows = touched.slots.len() - rows as usize;
+            ((0..=rows).chain(std::iter::repeat_n(rows, without_rows)).collect(), values)
         } else {
-            take_record_batch(&values, &UInt32Array::from(order)).map_err(Error::arrow(name))?
+            let (groups, order) = order_by_group(&touched.group_of_row, touched.slots.len());
+            (groups, take_record_batch(&values, &UInt32Array::from(order)).map_err(Error::arrow(name))?)
         };
         let values = columns::batch(
             name,
@@ -175,12 +194,30 @@ impl Partition {
             values.columns().to_vec(),
             values.num_rows(),
         )?;
-        let key_schema =
-            update.node.node.schema.project(&(0..key_columns).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
-        let keys = self.state.key_columns(&touched.slots)?;
-        let keys = columns::batch(name, &Arc::new(key_schema), keys, touched.slots.len())?;
+        let keys = self.keys(update, rows, touched)?;
         let states = self.state.values(&touched.slots)?;
         Ok(UpdateInput { keys, groups, values, states, present: BooleanArray::from(touched.present.clone()) })
+    }
+
+    /// The keys of the groups.
+    fn keys(&self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<RecordBatch> {
+        let name = update.node.name();
+        let key_columns: Vec<usize> = (0..update.node.node.key_columns).collect();
+        let schema = update.node.node.schema.project(&key_columns).map_err(Error::arrow(name))?;
+        // Of several spellings of one number (0.0 and -0.0) the state has the one that counts, so floats are read from it.
+        let is_float = schema.fields().iter().any(|field| *field.data_type() == DataType::Float64);
+        let keys = if is_float || touched.first_rows.len() < touched.slots.len() {
+            self.state.key_columns(&touched.slots)?
+        } else {
+            let keys = rows.project(&key_columns).map_err(Error::arrow(name))?;
+            if touched.first_rows.len() == rows.num_rows() {
+                keys.columns().to_vec()
+            } else {
+                let first_rows = UInt32Array::from(touched.first_rows.clone());
+                take_record_batch(&keys, &first_rows).map_err(Error::arrow(name))?.columns().to_vec()
+            }
+        };
+        columns::batch(name, &Arc::new(schema), keys, touched.slots.len())
     }
 }
 
@@ -195,9 +232,9 @@ impl Stateful for UpdateState {
         Ok(())
     }
 
-    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
-        let deltas = self.partitions.iter_mut().map(|partition| partition.state.take_delta());
-        deltas.filter_map(Result::transpose).collect()
+    fn take_deltas(&mut self, pool: &ComputePool) -> Result<Vec<StateDelta>> {
+        let deltas = pool.run(self.partitions.iter_mut().collect(), |partition| partition.state.take_delta())?;
+        Ok(deltas.into_iter().flatten().collect())
     }
 
     fn keys(&self) -> u64 {

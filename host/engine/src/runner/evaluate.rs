@@ -8,15 +8,16 @@ use arrow::datatypes::SchemaRef;
 use millpond_core::batch::{partitions, row_count};
 use millpond_core::receiver::{Poll, SplitReader};
 use millpond_core::{
-    BatchTime, NodeId, Operator, OutputMode, PartitionBatch, PartitionId, Report, SinkBatch, Split, StopSignal,
+    BatchTime, NodeId, Operator, OutputMode, PartitionBatch, PartitionId, PhaseTimes, Report, SinkBatch, Split,
+    StopSignal,
 };
 
-use super::{JobRunner, Operation, Polled};
+use super::{Evaluated, JobRunner, Operation, Polled};
 use crate::OnBadRecord;
 use crate::error::{Error, Result};
 use crate::operators::stage::{self, StageInput};
 use crate::operators::window::memory;
-use crate::operators::{BatchContext, BatchCounts, NodeRef, Rows, reduce, sink, sort, take, union};
+use crate::operators::{BatchContext, BatchCounts, NodeRef, Rows, TimedPool, reduce, sink, sort, take, union};
 
 /// A batch on its way: rows, or splits that the next stage will read.
 #[derive(Clone)]
@@ -57,20 +58,23 @@ fn cut(rows: &RecordBatch) -> Vec<RecordBatch> {
 }
 
 impl JobRunner {
-    /// Runs all nodes; sinks have prepared their output when this returns.
-    pub(super) fn evaluate(&mut self, batch_time: BatchTime, polled: Polled, stop: &StopSignal) -> Result<BatchCounts> {
+    /// Runs all nodes.
+    pub(super) fn evaluate(&mut self, batch_time: BatchTime, polled: Polled, stop: &StopSignal) -> Result<Evaluated> {
         self.take_progress();
-        let pool = Arc::clone(&self.pool);
+        let (pool, clock) = (Arc::clone(&self.pool), Arc::clone(&self.clock));
         let function = Arc::clone(&self.function);
         let graph = Arc::clone(&self.graph);
         let context = BatchContext {
             batch_time,
             start: self.start,
-            pool: &pool,
+            clock: &*clock,
+            pool: TimedPool::new(&pool, &*clock),
             function: &*function,
             parallelism: self.options.parallelism,
             counts: Mutex::new(BatchCounts::default()),
         };
+        let (began_us, guest_before_us) = (context.pool.busy_us(), self.guest_us());
+        let mut deliveries = Vec::new();
         let mut sources = self.source_batches(polled);
         let mut outputs: Vec<Option<Output>> = Vec::with_capacity(graph.plan().nodes.len());
         let mut users: Vec<usize> =
@@ -93,13 +97,26 @@ impl JobRunner {
             } else {
                 // One input that gives nothing at this time, and the node gives nothing.
                 match inputs.into_iter().collect::<Option<Vec<Output>>>() {
-                    Some(inputs) => self.node(&context, node, inputs)?.map(Output::Rows),
+                    Some(inputs) => match &node.node.operator {
+                        Operator::Sink(name) => {
+                            deliveries.extend(self.sink(&context, node, name, inputs)?);
+                            None
+                        }
+                        _ => self.node(&context, node, inputs)?.map(Output::Rows),
+                    },
                     None => None,
                 }
             };
             outputs.push(output);
         }
-        Ok(context.counts.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let busy_us = context.pool.busy_us().saturating_sub(began_us);
+        let guest_us = self.guest_us().saturating_sub(guest_before_us);
+        let counts = context.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (decode_us, shuffle_us) = (counts.decode_us, counts.shuffle_us);
+        // All other work is that of the host's operators.
+        let state_us = busy_us.saturating_sub(decode_us + shuffle_us + guest_us);
+        let phases = PhaseTimes { decode_us, guest_us, shuffle_us, state_us, ..PhaseTimes::default() };
+        Ok(Evaluated { counts, phases, outputs: deliveries })
     }
 
     pub(super) fn take_progress(&mut self) {
@@ -185,7 +202,6 @@ impl JobRunner {
                 let above = &self.graph.plan().nodes[node.node.inputs[0].index()];
                 state.run(context, node, above, input).map(Some)
             }
-            (Operator::Sink(name), _) => self.sink(context, node, name, input).map(|()| None),
             (other, _) => unreachable!("{} nodes are handled above", other.kind()),
         }
     }
@@ -220,22 +236,26 @@ impl JobRunner {
         }
     }
 
-    fn sink(&mut self, context: &BatchContext<'_>, node: NodeRef<'_>, name: &str, input: Rows) -> Result<()> {
-        let mut rows = sink::renamed(node, input)?;
+    /// What the sink is to be given, if anything.
+    fn sink(
+        &mut self,
+        context: &BatchContext<'_>,
+        node: NodeRef<'_>,
+        name: &str,
+        mut inputs: Vec<Output>,
+    ) -> Result<Option<(String, SinkBatch)>> {
+        let mut rows = sink::renamed(node, self.rows(context, inputs.remove(0))?)?;
         if let Operation::UpdateFilter(filter) = &mut self.operators[node.id.index()] {
             rows = filter.changed(rows)?;
         }
         let count = row_count(&rows);
         context.count(|counts| counts.rows_out += count as u64);
-        let part = self.sinks.get_mut(name).expect("the runner was made with every sink of the plan");
-        if count == 0 && part.mode != OutputMode::Complete {
-            return Ok(());
+        if count == 0 && self.modes[name] != OutputMode::Complete {
+            return Ok(None);
         }
         let batch =
             SinkBatch { batch_time: context.batch_time, schema: Arc::clone(&node.node.schema), partitions: rows };
-        let token = part.sink.prepare(&batch).map_err(Error::port(format!("sink `{name}`")))?;
-        self.pending.tokens.entry(name.to_owned()).or_default().push(token);
-        Ok(())
+        Ok(Some((name.to_owned(), batch)))
     }
 }
 
@@ -245,7 +265,9 @@ fn numbered(splits: &[Split]) -> Vec<(PartitionId, &Split)> {
 
 /// Reads and decodes one split, on a compute thread.
 fn read(context: &BatchContext<'_>, source: &SourceBatch, split: &Split) -> Result<RecordBatch> {
+    let began_us = context.clock.monotonic_us();
     let decoded = source.reader.read(split).map_err(Error::port(format!("source `{}`", source.name)))?;
+    let decode_us = context.clock.monotonic_us().saturating_sub(began_us);
     if let (OnBadRecord::Fail, Some(bad)) = (source.on_bad_record, decoded.bad_records.first()) {
         return Err(Error::BadRecord {
             source_name: source.name.clone(),
@@ -254,6 +276,7 @@ fn read(context: &BatchContext<'_>, source: &SourceBatch, split: &Split) -> Resu
         });
     }
     context.count(|counts| {
+        counts.decode_us += decode_us;
         counts.rows_in += decoded.batch.num_rows() as u64;
         counts.bytes_in += decoded.bytes;
         counts.bad_records += decoded.bad_records.len() as u64;

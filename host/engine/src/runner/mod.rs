@@ -1,16 +1,18 @@
 //! One running job: its batches, one after the other, and the commits between them.
 //!
 //! ```text
-//! wait for the batch time -> poll receivers -> decode, stages, shuffles, operators -> sinks prepare
-//!     -> one atomic commit (state changes, source progress, sink tokens) -> sinks commit -> tell the listener
+//! wait for the batch time -> poll receivers -> decode, stages, shuffles, operators
+//!     -> (output thread) sinks prepare -> one atomic commit (state changes, source progress, sink tokens) -> sinks commit
+//!     -> tell the listener
 //! ```
 //!
-//! An error anywhere fails the job: nothing of the batch is committed, what sinks prepared is dropped, and the hot state goes
+//! The next batch, if it is due, is computed while this one is being committed; commits keep their order. An error anywhere fails the job: nothing of the batch is committed, what sinks prepared is dropped, and the hot state goes
 //! with the runner. A new runner continues from the newest commit.
 //! Source: `org.apache.spark.streaming.scheduler.JobGenerator` and `JobScheduler`.
 
 mod commit;
 mod evaluate;
+mod output;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -22,12 +24,13 @@ use std::sync::Arc;
 
 use millpond_core::receiver::Poll;
 use millpond_core::{
-    BatchReport, BatchTime, Clock, Epoch, Listener, PollRequest, Receiver, Report, Sink, StateStore, StopSignal,
-    TransformFunction, UserFunction,
+    BatchReport, BatchTime, Clock, Epoch, Listener, OutputMode, PhaseTimes, PollRequest, Receiver, Report, SinkBatch,
+    StopSignal, TransformFunction, UserFunction,
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 use self::commit::Pending;
+use self::output::{Delivery, OutputThread};
 use crate::error::{Error, Result};
 use crate::operators::reduce_window::ReduceWindowOperator;
 use crate::operators::sink::UpdateFilter;
@@ -47,9 +50,12 @@ pub struct JobRunner {
     function: Arc<dyn UserFunction>,
     transforms: BTreeMap<String, Arc<dyn TransformFunction>>,
     sources: Vec<Source>,
-    sinks: BTreeMap<String, SinkPart>,
+    /// Modes of the sinks; the sinks themselves are with the output thread.
+    modes: BTreeMap<String, OutputMode>,
+    output: OutputThread,
+    /// The batch that the output thread has in hand.
+    in_flight: Option<BatchInFlight>,
     operators: Vec<Operation>,
-    store: Box<dyn StateStore>,
     clock: Arc<dyn Clock>,
     pool: Arc<ComputePool>,
     listener: Arc<dyn Listener>,
@@ -60,6 +66,8 @@ pub struct JobRunner {
     pending: Pending,
     summary: Summary,
     created_us: u64,
+    /// When the newest complete batch was done.
+    done_us: u64,
     /// After an error the hot state is no longer that of any commit.
     failed: bool,
     /// How far batch times run ahead of the clock, milliseconds.
@@ -72,9 +80,12 @@ struct Source {
     on_bad_record: OnBadRecord,
 }
 
-struct SinkPart {
-    sink: Box<dyn Sink>,
-    mode: millpond_core::OutputMode,
+/// A batch that is computed and not yet known to be committed.
+struct BatchInFlight {
+    began_us: u64,
+    counts: BatchCounts,
+    /// Complete but for what the output thread adds.
+    report: BatchReport,
 }
 
 /// What runs at a node besides what its plan entry says.
@@ -112,6 +123,14 @@ impl Operation {
 /// What the receivers have for a batch, in the order of the runner's sources.
 type Polled = Vec<Poll>;
 
+/// What a batch came to.
+struct Evaluated {
+    counts: BatchCounts,
+    phases: PhaseTimes,
+    /// Rows for sinks, by the sink's name.
+    outputs: Vec<(String, SinkBatch)>,
+}
+
 impl JobRunner {
     /// Recovers the job's newest commit and makes ready for the batch after it.
     ///
@@ -142,6 +161,7 @@ impl JobRunner {
             let batch_time = self.next_batch_time();
             let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
             if polled.iter().all(|poll| poll.splits.is_empty()) {
+                self.settle()?;
                 self.summary.bad_records += self.tell_of(&polled);
                 if polled.iter().all(|poll| !poll.more) {
                     // A look without rows is progress as well: files that were passed over, that are gone.
@@ -160,7 +180,12 @@ impl JobRunner {
     fn run_continuously(&mut self, stop: &StopSignal) -> Result<()> {
         let mut batch_time = self.first_batch_time();
         loop {
-            self.clock.wait_until(batch_time.0 - self.lead_ms, stop);
+            let due_ms = batch_time.0.saturating_sub(self.lead_ms);
+            if self.clock.now_ms() < due_ms {
+                // There is time: tell of the batch, or of its failure, before the next one is due.
+                self.settle()?;
+            }
+            self.clock.wait_until(due_ms, stop);
             if stop.is_raised() {
                 return Ok(());
             }
@@ -208,7 +233,7 @@ impl JobRunner {
         next.plus_ms(passed.saturating_mul(interval_ms))
     }
 
-    /// Runs one batch by hand, whatever the trigger says.
+    /// Runs one batch by hand, whatever the trigger says, and waits for its commit.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -216,7 +241,8 @@ impl JobRunner {
         self.guarded(batch_time, |runner| {
             let polled = runner.poll(batch_time)?;
             runner.batch(batch_time, polled, &StopSignal::new())
-        })
+        })?;
+        Ok(self.settle()?.expect("the batch was handed over just now"))
     }
 
     /// Commits what is left and closes the store.
@@ -230,11 +256,19 @@ impl JobRunner {
     }
 
     fn commit_rest(&mut self) -> Result<()> {
-        let batch_time = self.last.unwrap_or(self.start);
-        if self.pending.batches > 0 || !self.pending.progress.is_empty() {
-            self.guarded(batch_time, |runner| runner.commit(batch_time).map(|_| ()))?;
+        self.settle()?;
+        if self.pending.batches == 0 && self.pending.progress.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let batch_time = self.last.unwrap_or(self.start);
+        self.guarded(batch_time, |runner| {
+            let record = Some(runner.record(batch_time)?);
+            runner.output.deliver(Delivery { batch_time, outputs: Vec::new(), record });
+            let delivered = runner.output.wait(batch_time)?;
+            runner.summary.phases.commit_us += delivered.commit_us;
+            runner.summary.phases.sink_us += delivered.sink_us;
+            Ok(())
+        })
     }
 
     /// What the run has done so far.
@@ -248,7 +282,8 @@ impl JobRunner {
         }
     }
 
-    /// Runs a step; after an error or a panic in it, drops what was prepared and marks the runner as failed.
+    /// Runs a step; after an error or a panic in it, has what was prepared dropped and marks the runner as failed. A batch
+    /// that was handed over before is completed all the same.
     fn guarded<T>(&mut self, batch_time: BatchTime, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.failed {
             return Err(Error::Aborted { batch_time: batch_time.0 });
@@ -257,11 +292,12 @@ impl JobRunner {
         let outcome = outcome.unwrap_or_else(|panic| {
             Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) })
         });
-        if outcome.is_err() {
-            self.failed = true;
-            self.abort_prepared();
-        }
-        outcome
+        let Err(error) = outcome else { return outcome };
+        self.failed = true;
+        // The batch before comes first, also with its error.
+        let error = self.settle().err().unwrap_or(error);
+        self.output.abort();
+        Err(error)
     }
 
     fn poll(&mut self, batch_time: BatchTime) -> Result<Polled> {
@@ -272,9 +308,9 @@ impl JobRunner {
         self.sources.iter_mut().map(poll).collect()
     }
 
-    fn batch(&mut self, batch_time: BatchTime, polled: Polled, stop: &StopSignal) -> Result<BatchReport> {
+    /// Computes a batch and hands it to the output thread, after the batch before it is done there.
+    fn batch(&mut self, batch_time: BatchTime, polled: Polled, stop: &StopSignal) -> Result<()> {
         let began_us = self.clock.monotonic_us();
-        let guest_before_us = self.guest_us();
         let delay_ms = match self.options.trigger {
             Trigger::AvailableNow => 0,
             Trigger::Continuous => {
@@ -283,33 +319,45 @@ impl JobRunner {
             }
         };
         let lost = self.tell_of(&polled);
-        let mut counts = self.evaluate(batch_time, polled, stop)?;
+        let Evaluated { mut counts, phases, outputs } = self.evaluate(batch_time, polled, stop)?;
         counts.bad_records += lost;
-        self.pending.batches += 1;
         self.last = Some(batch_time);
-        let commit_began_us = self.clock.monotonic_us();
-        let committed =
-            if self.pending.batches >= self.options.commit_every { Some(self.commit(batch_time)?) } else { None };
-        let done_us = self.clock.monotonic_us();
+        self.pending.batches += 1;
+        let is_commit = self.pending.batches >= self.options.commit_every;
+        let record = is_commit.then(|| self.record(batch_time)).transpose()?;
         let report = BatchReport {
             batch_time_ms: batch_time.0,
-            batches: self.summary.batches + 1,
             rows_in: counts.rows_in,
             bytes_in: counts.bytes_in,
             rows_out: counts.rows_out,
             bad_records: counts.bad_records,
             rejected: counts.rejected,
             scheduling_delay_us: delay_ms * 1000,
-            processing_us: done_us.saturating_sub(began_us),
-            guest_us: self.guest_us().saturating_sub(guest_before_us),
-            commit_us: done_us.saturating_sub(commit_began_us),
-            epoch: committed.map(|_| self.epoch),
-            commit_bytes: committed.unwrap_or(0),
+            phases,
+            epoch: record.as_ref().map(|record| record.epoch),
             state_keys: self.state_keys(),
             state_bytes: self.state_bytes(),
+            ..BatchReport::default()
         };
+        self.settle()?;
+        self.output.deliver(Delivery { batch_time, outputs, record });
+        self.in_flight = Some(BatchInFlight { began_us, counts, report });
+        Ok(())
+    }
+
+    /// Waits for the batch that the output thread has in hand, if there is one, and tells of it.
+    fn settle(&mut self) -> Result<Option<BatchReport>> {
+        let Some(BatchInFlight { began_us, counts, mut report }) = self.in_flight.take() else { return Ok(None) };
+        let delivered = self.output.wait(BatchTime(report.batch_time_ms)).inspect_err(|_| self.failed = true)?;
+        report.batches = self.summary.batches + 1;
+        report.commit_bytes = delivered.commit_bytes;
+        report.phases.commit_us = delivered.commit_us;
+        report.phases.sink_us += delivered.sink_us;
+        report.processing_us = delivered.done_us.saturating_sub(began_us);
+        self.summary.processing_us += delivered.done_us.saturating_sub(began_us.max(self.done_us));
+        self.done_us = delivered.done_us;
         self.account(&report, counts);
-        Ok(report)
+        Ok(Some(report))
     }
 
     fn state_keys(&self) -> u64 {
@@ -328,9 +376,7 @@ impl JobRunner {
         summary.bytes_in += report.bytes_in;
         summary.bad_records += report.bad_records;
         summary.rejected += report.rejected;
-        summary.processing_us += report.processing_us;
-        summary.guest_us += report.guest_us;
-        summary.commit_us += report.commit_us;
+        summary.phases += report.phases;
         counts.reports.iter().for_each(|report| self.listener.report(report));
         self.listener.batch_completed(report);
         debug!(job = self.options.name, batch = report.batch_time_ms, rows_in = report.rows_in, "batch completed");
@@ -357,9 +403,7 @@ impl JobRunner {
 
     fn close(&mut self) {
         self.sources.iter_mut().for_each(|source| source.receiver.stop());
-        if let Err(error) = self.store.close() {
-            info!(job = self.options.name, "the state store did not close cleanly: {}", error.full_message());
-        }
+        self.output.close();
     }
 }
 

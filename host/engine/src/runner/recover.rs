@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millpond_core::plan::Sort;
 use millpond_core::receiver::StoredEntry;
 use millpond_core::store::NodeState;
-use millpond_core::{BatchTime, Listener, Node, NodeId, Operator, OutputMode, Recovered, Report, SinkToken, schema};
+use millpond_core::{
+    BatchTime, Listener, Node, NodeId, Operator, OutputMode, Recovered, Report, Sink, SinkToken, schema,
+};
 
-use super::commit::{self, Pending};
-use super::{JobRunner, Operation, SinkPart, Source};
+use super::commit::Pending;
+use super::output::{self, OutputThread};
+use super::{JobRunner, Operation, Source};
 use crate::draw;
 use crate::error::{Error, Result};
-use crate::operators::Restore;
 use crate::operators::reduce_window::ReduceWindowOperator;
 use crate::operators::sink::UpdateFilter;
-use crate::operators::update_state::UpdateState;
+use crate::operators::update_state::{UpdateState, Wanted};
 use crate::operators::window::WindowOperator;
+use crate::operators::{Restore, TimedPool};
 use crate::options::{SinkBinding, SourceBinding};
 use crate::{JobOptions, JobParts, StreamGraph, Summary};
 
@@ -44,16 +48,19 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
         restore_operators(&parts, &mut operators, nodes, &recovered.meta)?;
     }
     let sources = sources(std::mem::take(&mut parts.sources), recovered.sources)?;
+    let modes = parts.sinks.iter().map(|(name, binding)| (name.clone(), binding.mode)).collect();
     let sinks = sinks(std::mem::take(&mut parts.sinks), &recovered.sinks)?;
+    let output = OutputThread::start(&options.name, parts.store, sinks, Arc::clone(&parts.clock))?;
     Ok(JobRunner {
         options,
         graph: Arc::new(parts.graph),
         function: parts.function,
         transforms: parts.transforms,
         sources,
-        sinks,
+        modes,
+        output,
+        in_flight: None,
         operators,
-        store: parts.store,
         clock: parts.clock,
         pool: parts.pool,
         listener: parts.listener,
@@ -63,6 +70,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
         pending,
         summary: Summary::default(),
         created_us,
+        done_us: 0,
         failed: false,
         lead_ms: 0,
     })
@@ -113,10 +121,16 @@ fn operations(parts: &JobParts, parallelism: usize) -> Result<Vec<Operation>> {
         Ok(match &node.operator {
             Operator::Window(window) => Operation::Window(WindowOperator::new(&node.name, &node.schema, *window)),
             Operator::ReduceWindow(settings) => {
-                Operation::ReduceWindow(ReduceWindowOperator::new(number, node, settings, parallelism))
+                let top = first_rows_wanted(graph, number);
+                Operation::ReduceWindow(ReduceWindowOperator::new(number, node, settings, top, parallelism))
             }
             Operator::UpdateState { every_batch } => {
-                Operation::UpdateState(UpdateState::new(node, *every_batch, changes_only(number), parallelism))
+                let wanted = match first_rows_wanted(graph, number) {
+                    Some(sort) => Wanted::First(sort),
+                    None if changes_only(number) => Wanted::Changed,
+                    None => Wanted::All,
+                };
+                Operation::UpdateState(UpdateState::new(node, *every_batch, wanted, parallelism))
             }
             Operator::Sink(name) if mode(node) == Some(OutputMode::Update) => {
                 let input = &graph.plan().nodes[node.inputs[0].index()];
@@ -131,6 +145,17 @@ fn operations(parts: &JobParts, parallelism: usize) -> Result<Vec<Operation>> {
         })
     };
     (0..).map(NodeId).zip(&graph.plan().nodes).map(operation).collect()
+}
+
+/// The order of which only the first rows are looked at, if that is all that happens to a node's rows.
+fn first_rows_wanted(graph: &StreamGraph, id: NodeId) -> Option<Sort> {
+    match graph.consumers(id) {
+        [only] => match &graph.plan().nodes[only.index()].operator {
+            Operator::Sort(sort) if sort.limit.is_some() && sort.hidden_columns == 0 => Some(sort.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn start(options: &JobOptions, parts: &JobParts, recovered: &Recovered) -> Result<BatchTime> {
@@ -230,7 +255,8 @@ fn restore_operators(
         if let Some(operator) = operation.stateful_mut() {
             let last_slide = meta.get(&format!("{LAST_SLIDE}{}", node.name));
             let last_slide = last_slide.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).map(BatchTime);
-            let context = Restore { pool: &parts.pool, function: &*parts.function, last_slide };
+            let context =
+                Restore { pool: TimedPool::new(&parts.pool, &*parts.clock), function: &*parts.function, last_slide };
             operator.restore(nodes.remove(&node.name).unwrap_or_default(), &context)?;
         }
     }
@@ -252,14 +278,14 @@ fn sources(
 fn sinks(
     bindings: BTreeMap<String, SinkBinding>,
     tokens: &BTreeMap<String, SinkToken>,
-) -> Result<BTreeMap<String, SinkPart>> {
+) -> Result<BTreeMap<String, Box<dyn Sink>>> {
     let part = |(name, mut binding): (String, SinkBinding)| {
-        let tokens = commit::unpack(tokens.get(&name));
+        let tokens = output::unpack(tokens.get(&name));
         let (last, earlier) = tokens.split_last().map_or((None, &[][..]), |(last, earlier)| (Some(last), earlier));
         let wrap = || Error::port(format!("sink `{name}`"));
         earlier.iter().try_for_each(|token| binding.sink.commit(token)).map_err(wrap())?;
         binding.sink.recover(last).map_err(wrap())?;
-        Ok((name, SinkPart { sink: binding.sink, mode: binding.mode }))
+        Ok((name, binding.sink))
     };
     bindings.into_iter().map(part).collect()
 }

@@ -15,7 +15,7 @@ fn component() -> Vec<u8> {
 }
 
 fn engine(dir: &Path) -> WasmEngine {
-    WasmEngine::try_new(EngineOptions { cache_dir: Some(dir.to_owned()) }).unwrap()
+    WasmEngine::try_new(EngineOptions { cache_dir: Some(dir.to_owned()), ..EngineOptions::default() }).unwrap()
 }
 
 /// How often a new process would compile.

@@ -1,0 +1,149 @@
+//! `run --report FILE`: what each batch was and cost, as JSON lines, for other programs.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millpond_core::{BatchReport, Listener, PhaseTimes, Report};
+use millpond_engine::Summary;
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+
+/// Writes one line a batch, and passes everything on to the next listener.
+pub(crate) struct ReportFile {
+    path: PathBuf,
+    next: Arc<dyn Listener>,
+    out: Mutex<Out>,
+}
+
+struct Out {
+    file: BufWriter<File>,
+    /// The first error; nothing is written after it.
+    failed: Option<std::io::Error>,
+}
+
+impl ReportFile {
+    /// Makes the file, or empties it.
+    ///
+    /// **Errors**: MP0111 when it cannot be made.
+    pub(crate) fn create(path: &Path, next: Arc<dyn Listener>) -> Result<Self, Error> {
+        let file = File::create(path).map_err(|source| Error::Report { path: path.to_owned(), source })?;
+        let out = Mutex::new(Out { file: BufWriter::new(file), failed: None });
+        Ok(Self { path: path.to_owned(), next, out })
+    }
+
+    /// Writes the last line.
+    ///
+    /// **Errors**: MP0111 when it, or a line before it, could not be written.
+    pub(crate) fn finish(&self, summary: &Summary) -> Result<(), Error> {
+        self.write(&json!({ "summary": of_summary(summary) }));
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let flushed = match out.failed.take() {
+            Some(error) => Err(error),
+            None => out.file.flush(),
+        };
+        flushed.map_err(|source| Error::Report { path: self.path.clone(), source })
+    }
+
+    fn write(&self, line: &Value) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.failed.is_none() {
+            out.failed = writeln!(out.file, "{line}").err();
+        }
+    }
+}
+
+impl Listener for ReportFile {
+    fn batch_completed(&self, report: &BatchReport) {
+        self.write(&of_batch(report));
+        self.next.batch_completed(report);
+    }
+
+    fn report(&self, report: &Report) {
+        self.next.report(report);
+    }
+}
+
+fn of_batch(report: &BatchReport) -> Value {
+    let line = json!({
+        "batch_time_ms": report.batch_time_ms,
+        "rows_in": report.rows_in,
+        "bytes_in": report.bytes_in,
+        "rows_out": report.rows_out,
+        "bad_records": report.bad_records,
+        "rejected": report.rejected,
+        "scheduling_delay_us": report.scheduling_delay_us,
+        "processing_us": report.processing_us,
+        "epoch": report.epoch.map(|epoch| epoch.0),
+        "commit_bytes": report.commit_bytes,
+        "state_keys": report.state_keys,
+        "state_bytes": report.state_bytes,
+    });
+    with_phases(line, &report.phases)
+}
+
+/// The totals of a run.
+pub(crate) fn of_summary(summary: &Summary) -> Value {
+    let totals = json!({
+        "batches": summary.batches,
+        "rows_in": summary.rows_in,
+        "rows_out": summary.rows_out,
+        "bytes_in": summary.bytes_in,
+        "bad_records": summary.bad_records,
+        "rejected": summary.rejected,
+        "elapsed_us": summary.elapsed_us,
+        "processing_us": summary.processing_us,
+        "state_keys": summary.state_keys,
+        "state_bytes": summary.state_bytes,
+    });
+    with_phases(totals, &summary.phases)
+}
+
+fn with_phases(mut object: Value, phases: &PhaseTimes) -> Value {
+    let times: Map<String, Value> =
+        phases.named().into_iter().map(|(name, us)| (format!("{name}_us"), us.into())).collect();
+    if let Value::Object(object) = &mut object {
+        object.extend(times);
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Listener for Nobody {
+        fn batch_completed(&self, _: &BatchReport) {}
+        fn report(&self, _: &Report) {}
+    }
+
+    #[test]
+    fn a_line_a_batch_and_the_totals() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.jsonl");
+        let file = ReportFile::create(&path, Arc::new(Nobody)).unwrap();
+        let phases = PhaseTimes { guest_us: 7, ..PhaseTimes::default() };
+        file.batch_completed(&BatchReport { batch_time_ms: 500, rows_in: 3, phases, ..BatchReport::default() });
+        file.finish(&Summary { batches: 1, phases, ..Summary::default() }).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&lines[0]["batch_time_ms"], &lines[0]["guest_us"], &lines[0]["epoch"]),
+            (&json!(500), &json!(7), &Value::Null)
+        );
+        assert_eq!(
+            (lines.len(), &lines[1]["summary"]["batches"], &lines[1]["summary"]["guest_us"]),
+            (2, &json!(1), &json!(7))
+        );
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_an_error() {
+        let error = ReportFile::create(Path::new("/nowhere/report.jsonl"), Arc::new(Nobody)).err().unwrap();
+        assert!(error.to_string().contains("/nowhere/report.jsonl"), "{error}");
+    }
+}
