@@ -2,12 +2,13 @@
 //!
 //! An open-addressing hash table over columns: keys are appended to key columns, accumulators to a store, both in the
 //! order in which keys appear first, and a slot holds a piece of the hash and a row number. Those columns are the stage's output
-//! already. When the table has reached its bound it is not written out: its slots are forgotten, and the next row of
+//! already. Short keys are compared in registers, by their digests. When the table has reached its bound it is not written out: its slots are forgotten, and the next row of
 //! any key starts a new output row. The host merges the rest, so a bound costs speed at worst, never an answer. The same
 //! goes for a sum that overflows: it stays as it is, its key starts a new row, and the host's checked sum decides.
 
 use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::failure;
+use crate::hash::Digest;
 use crate::row::{self, Comparable, Key, Row, Sum};
 
 /// When the table forgets its slots.
@@ -25,8 +26,8 @@ pub(crate) const COMBINE_LIMITS: CombineLimits = CombineLimits { keys: 64 * 1024
 /// A table starts with at least so many slots and doubles when it is half full.
 const SLOTS_MIN: usize = 1024;
 
-/// And with at most so many: 128 KiB, of which emptying costs little even where few keys come.
-const SLOTS_START_MAX: usize = 16 * 1024;
+/// And with at most so many: 256 KiB, of which emptying costs little (some 10 us) even where few keys come.
+const SLOTS_START_MAX: usize = 64 * 1024;
 
 /// Input bytes a slot at the start. A guess between one key a row and one every few bytes; only of the call's input, so that
 /// what comes out does not depend on the calls before.
@@ -37,11 +38,14 @@ const PROBE_MAX: usize = 128;
 
 /// Finds the output row of a key.
 pub(crate) struct KeyTable<K: Key> {
-    /// Upper half: the hash's; lower half: row + 1 - `base`, 0 = empty.
-    slots: Vec<u64>,
+    /// Lower 17 bits: row + 1 - `base`, 0 = empty; upper 15: some of the hash's. Small, as it is read at random: a table of 32 Ki
+    /// keys takes a quarter of a usual second-level cache.
+    slots: Vec<u32>,
     /// Slots are taken from the top bits of the hash, which multiplication mixes best: `64 - log2(slots)`.
     shift: u32,
     keys: K::Columns,
+    /// Of the rows that the slots know, from `base` on.
+    digests: Vec<Digest>,
     rows: usize,
     /// Rows before this one belong to forgotten slots.
     base: usize,
@@ -62,6 +66,7 @@ impl<K: Key> KeyTable<K> {
             slots: vec![0; slots],
             shift: 64 - slots.trailing_zeros(),
             keys: K::Columns::default(),
+            digests: Vec::new(),
             rows: 0,
             base: 0,
             base_bytes: 0,
@@ -72,29 +77,31 @@ impl<K: Key> KeyTable<K> {
     /// The row of the key; appends it if it is not in the table.
     #[inline]
     pub(crate) fn find_or_insert(&mut self, key: K::Ref<'_>) -> Found {
-        let hash = K::hash(key, 0);
+        let digest = K::digest(key);
+        let hash = digest.hash();
         let mask = self.slots.len() - 1;
         let mut place = (hash >> self.shift) as usize;
         for _ in 0..PROBE_MAX {
             let slot = self.slots[place];
             if slot == 0 {
-                self.insert(place, hash, key);
+                self.insert(place, hash, digest, key);
                 return Found::New;
             }
-            if (slot ^ hash) >> 32 == 0 {
-                let row = self.base + (slot as u32) as usize - 1;
-                if K::same_at(&self.keys, row, key) {
+            if (slot ^ tag(hash)) & !ROW_MASK == 0 {
+                let in_table = (slot & ROW_MASK) as usize - 1;
+                let row = self.base + in_table;
+                if self.digests[in_table] == digest && (digest.is_exact() || K::same_at(&self.keys, row, key)) {
                     return Found::Old(row);
                 }
             }
             place = (place + 1) & mask;
         }
         self.forget();
-        self.insert((hash >> self.shift) as usize, hash, key);
+        self.insert((hash >> self.shift) as usize, hash, digest, key);
         Found::New
     }
 
-    fn insert(&mut self, place: usize, hash: u64, key: K::Ref<'_>) {
+    fn insert(&mut self, place: usize, hash: u64, digest: Digest, key: K::Ref<'_>) {
         let full =
             self.rows - self.base >= self.limits.keys || K::byte_len(&self.keys) - self.base_bytes >= self.limits.bytes;
         let place = if full {
@@ -104,9 +111,10 @@ impl<K: Key> KeyTable<K> {
             place
         };
         K::push(&mut self.keys, key);
+        self.digests.push(digest);
         self.rows += 1;
         let in_table = self.rows - self.base;
-        self.slots[place] = hash >> 32 << 32 | in_table as u64;
+        self.slots[place] = tag(hash) | in_table as u32;
         if in_table * 2 > self.slots.len() {
             self.grow();
         }
@@ -115,20 +123,22 @@ impl<K: Key> KeyTable<K> {
     /// Appends the key once more: what has this row stays as output, and what comes now starts the key anew.
     #[cold]
     fn start_anew(&mut self, key: K::Ref<'_>, row: usize) {
-        let hash = K::hash(key, 0);
-        let entry = hash >> 32 << 32 | (row - self.base + 1) as u64;
+        let digest = K::digest(key);
+        let hash = digest.hash();
+        let entry = tag(hash) | (row - self.base + 1) as u32;
         let mask = self.slots.len() - 1;
         let mut place = (hash >> self.shift) as usize;
         while self.slots[place] != entry {
             debug_assert!(self.slots[place] != 0, "the row was found by this key");
             place = (place + 1) & mask;
         }
-        self.insert(place, hash, key);
+        self.insert(place, hash, digest, key);
     }
 
     /// Empties the slots; the rows stay as output.
     fn forget(&mut self) {
         self.slots.fill(0);
+        self.digests.clear();
         self.base = self.rows;
         self.base_bytes = K::byte_len(&self.keys);
     }
@@ -138,16 +148,25 @@ impl<K: Key> KeyTable<K> {
         let slots = self.slots.len() * 2;
         let mask = slots - 1;
         self.shift -= 1;
-        let old = std::mem::replace(&mut self.slots, vec![0; slots]);
-        // A slot keeps the hash's upper half, and tables stay far below 2^32 slots: nothing is hashed again.
-        for slot in old.into_iter().filter(|slot| *slot != 0) {
-            let mut place = (slot >> self.shift) as usize;
+        self.slots = vec![0; slots];
+        for (digest, in_table) in self.digests.iter().zip(1u32..) {
+            let hash = digest.hash();
+            let mut place = (hash >> self.shift) as usize;
             while self.slots[place] != 0 {
                 place = (place + 1) & mask;
             }
-            self.slots[place] = slot;
+            self.slots[place] = tag(hash) | in_table;
         }
     }
+}
+
+/// The bits of a slot that hold the row. `CombineLimits::keys` stays below.
+const ROW_MASK: u32 = (1 << 17) - 1;
+
+/// The hash's bits that a slot holds: others than those that choose the slot.
+#[inline]
+fn tag(hash: u64) -> u32 {
+    ((hash >> 32) as u32 & 0x7fff) << 17
 }
 
 /// How the values of one key become one.

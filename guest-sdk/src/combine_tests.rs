@@ -83,7 +83,7 @@ fn more_keys_than_the_bound_are_still_counted_right() {
 #[test]
 fn keys_that_crowd_together_cost_rows_and_not_time() {
     // Keys whose hashes share their top bits: 17 bits are what the largest table uses.
-    let crowded: Vec<i64> = (0..i64::MAX).filter(|n| <i64 as Key>::hash(*n, 0) >> 50 == 0).take(400).collect();
+    let crowded: Vec<i64> = (0..i64::MAX).filter(|n| <i64 as Key>::digest(*n).hash() >> 50 == 0).take(400).collect();
     let mut combiner = Combiner::<i64, i64, SumOf>::new(&SumOf, COMBINE_LIMITS, 0);
     (0..3).for_each(|_| crowded.iter().for_each(|key| combiner.add(*key, 1)));
     let counted = rows::<(i64, i64)>(combiner.finish().expect("fits"));

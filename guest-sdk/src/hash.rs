@@ -55,6 +55,71 @@ fn short_word(bytes: &[u8]) -> u64 {
     }
 }
 
+/// A key in two words: what the combine hashes and compares in place of the key.
+///
+/// The top byte says what it is: below `INEXACT` the words are the whole key, so equal digests are equal keys. Otherwise they
+/// are a hash, and the keys have to be compared as well.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    low: u64,
+    high: u64,
+}
+
+/// The top byte of a digest that is a hash.
+const INEXACT: u64 = 0xff << 56;
+
+/// So many bytes and their length fit into a digest.
+const DIGEST_BYTES: usize = 15;
+
+impl Digest {
+    /// Of a key that is one word.
+    #[inline]
+    pub(crate) fn of_word(word: u64) -> Self {
+        Self { low: word, high: 0 }
+    }
+
+    /// Of a key with this hash.
+    #[inline]
+    pub(crate) fn of_hash(hash: u64) -> Self {
+        Self { low: hash, high: INEXACT }
+    }
+
+    /// Of bytes.
+    #[inline]
+    pub(crate) fn of_bytes(key: &[u8]) -> Self {
+        let length = key.len();
+        if length > DIGEST_BYTES {
+            return Self::of_hash(bytes(0, key));
+        }
+        let (low, high) = if let (Some(first), Some(last)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last) >> 8 >> ((DIGEST_BYTES - length) * 8))
+        } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+            let last = u64::from(u32::from_le_bytes(*last)) << ((length - 4) * 8);
+            (u64::from(u32::from_le_bytes(*first)) | last, 0)
+        } else if let (Some(first), Some(last)) = (key.first(), key.last()) {
+            let middle = u64::from(key[length / 2]) << (length / 2 * 8);
+            (u64::from(*first) | middle | u64::from(*last) << ((length - 1) * 8), 0)
+        } else {
+            (0, 0)
+        };
+        Self { low, high: high | (length as u64) << 56 }
+    }
+
+    #[inline]
+    pub(crate) fn is_exact(self) -> bool {
+        self.high < INEXACT
+    }
+
+    /// A hash of it; the top bits are the good ones.
+    #[inline]
+    pub(crate) fn hash(self) -> u64 {
+        // Two multiplications side by side, and a third that spreads what only reached the top.
+        let mixed = self.low.wrapping_mul(MIX).wrapping_add(self.high.wrapping_mul(LENGTH_MIX));
+        (mixed ^ (mixed >> 32)).wrapping_mul(MIX)
+    }
+}
+
 /// Whether two byte strings are equal; quicker than a library call for the short strings that keys are.
 #[inline]
 pub(crate) fn same_bytes(left: &[u8], right: &[u8]) -> bool {
@@ -86,6 +151,16 @@ mod tests {
         }
 
         #[test]
+        fn digests_of_short_keys_are_the_keys(left in proptest::collection::vec(0u8..2, 0..20), right in proptest::collection::vec(0u8..2, 0..20)) {
+            let [a, b] = [&left, &right].map(|key| Digest::of_bytes(key));
+            prop_assert_eq!(a.is_exact(), left.len() <= DIGEST_BYTES);
+            prop_assert!(left != right || a == b);
+            if a.is_exact() || b.is_exact() {
+                prop_assert_eq!(a == b, left == right);
+            }
+        }
+
+        #[test]
         fn every_byte_counts(text in proptest::collection::vec(any::<u8>(), 1..40), at in any::<proptest::sample::Index>()) {
             let mut other = text.clone();
             other[at.index(text.len())] ^= 1;
@@ -96,9 +171,17 @@ mod tests {
 
     #[test]
     fn similar_keys_spread_over_a_small_table() {
-        let slots: HashSet<u64> = (0..4096u64).map(|n| bytes(0, format!("video{n}").as_bytes()) >> 52).collect();
-        // Random hashing fills 63 % of the slots.
-        assert!(slots.len() > 2300, "only {} of 4096 slots are used", slots.len());
+        let families: [fn(u64) -> Vec<u8>; 4] = [
+            |n| format!("video{n}").into_bytes(),
+            |n| format!("{n:08}").into_bytes(),
+            |n| format!("a-rather-long-key-{n}").into_bytes(),
+            |n| [b'a' + (n % 26) as u8, b'a' + (n / 26 % 26) as u8, b'a' + (n / 676) as u8].to_vec(),
+        ];
+        for family in families {
+            let slots: HashSet<u64> = (0..4096).map(|n| Digest::of_bytes(&family(n)).hash() >> 52).collect();
+            // Random hashing fills 63 % of the slots.
+            assert!(slots.len() > 2300, "only {} of 4096 slots are used", slots.len());
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub use primitive::Timestamp;
 pub use reader::ColumnReader;
 
 use crate::bindings::millpond::plugin::types::{Batch, Column, DataType, Failure, Field};
+use crate::hash::Digest;
 
 /// A type whose values can be rows of a stream.
 ///
@@ -124,6 +125,13 @@ pub trait Row: Sized + 'static {
 pub trait Key: Row {
     /// Takes the key into a running hash.
     fn hash(row: Self::Ref<'_>, hash: u64) -> u64;
+
+    /// The key in two words.
+    #[doc(hidden)]
+    #[inline]
+    fn digest(row: Self::Ref<'_>) -> Digest {
+        Digest::of_hash(Self::hash(row, 0))
+    }
 
     /// Whether row `row` of the columns equals the key.
     fn same_at(columns: &Self::Columns, row: usize, key: Self::Ref<'_>) -> bool;

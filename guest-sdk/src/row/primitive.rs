@@ -6,7 +6,7 @@ use std::fmt;
 use super::{ColumnReader, Comparable, Key, Number, Ordered, Row, Sum, Value};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, Failure, Field};
 use crate::bitmap::Bitmap;
-use crate::hash;
+use crate::hash::{self, Digest};
 use crate::sortkey::ColumnOf;
 
 /// An instant. **Units**: microseconds since the Unix epoch, UTC.
@@ -196,6 +196,11 @@ macro_rules! key {
             #[inline]
             fn hash($value: Self, hash: u64) -> u64 {
                 hash::word(hash, $word)
+            }
+
+            #[inline]
+            fn digest($value: Self) -> Digest {
+                Digest::of_word($word)
             }
 
             #[inline]

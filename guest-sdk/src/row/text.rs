@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::primitive::single_field;
 use super::{ColumnReader, Comparable, Key, Ordered, Row, Value};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, Failure, Field, VarData};
-use crate::hash;
+use crate::hash::{self, Digest};
 use crate::sortkey::ColumnOf;
 
 /// A column of text: all rows in one string, and where each ends.
@@ -184,6 +184,11 @@ impl Key for String {
     }
 
     #[inline]
+    fn digest(row: &str) -> Digest {
+        Digest::of_bytes(row.as_bytes())
+    }
+
+    #[inline]
     fn same_at(columns: &TextColumn, row: usize, key: &str) -> bool {
         hash::same_bytes(&columns.text.as_bytes()[range(&columns.offsets, row)], key.as_bytes())
     }
@@ -193,6 +198,11 @@ impl Key for Vec<u8> {
     #[inline]
     fn hash(row: &[u8], hash: u64) -> u64 {
         hash::bytes(hash, row)
+    }
+
+    #[inline]
+    fn digest(row: &[u8]) -> Digest {
+        Digest::of_bytes(row)
     }
 
     #[inline]

@@ -37,6 +37,16 @@ const VACANT: u32 = u32::MAX;
 /// Below this many bytes of garbage compaction is not worth its pass.
 const GARBAGE_BYTES_MIN: usize = 64 * 1024;
 
+/// How many rows are looked up side by side: enough to have the memory busy, few enough to stay in registers and the first
+/// cache.
+const ROWS_AT_ONCE: usize = 16;
+
+/// Nineteen of twenty keys of a table that is half full lie in their first four places.
+const GUESS_PLACES: usize = 4;
+
+/// No table has so many slots: entries hold slot + 1.
+const NO_SLOT: u32 = u32::MAX;
+
 /// Fewest places of a table that is not empty.
 const PLACES_MIN: usize = 64;
 
@@ -118,6 +128,48 @@ impl KeyTable {
             (_, Some(slot)) => (slot, false),
             (place, None) => (self.insert_new(place, hash, key), true),
         }
+    }
+
+    /// Slots of many keys, and whether they are new. The same as `insert` one by one, and quicker for a table that is larger than
+    /// the caches: places and records of a few rows are asked for at the same time, before any of them is needed.
+    pub(crate) fn insert_all(&mut self, keys: &Keys, hashes: &[u64]) -> (Vec<u32>, Vec<bool>) {
+        let mut slots = Vec::with_capacity(hashes.len());
+        let mut new = Vec::with_capacity(hashes.len());
+        let mut guesses = [NO_SLOT; ROWS_AT_ONCE];
+        let mut records = [KeyRecord::short(&[]); ROWS_AT_ONCE];
+        for (number, hashes) in hashes.chunks(ROWS_AT_ONCE).enumerate() {
+            for (guess, hash) in guesses.iter_mut().zip(hashes) {
+                *guess = self.guess(*hash);
+            }
+            for (record, guess) in records.iter_mut().zip(&guesses) {
+                if let Some(found) = self.keys.get(*guess as usize) {
+                    *record = *found;
+                }
+            }
+            for (index, hash) in hashes.iter().enumerate() {
+                let key = keys.get(number * ROWS_AT_ONCE + index);
+                let is_known = guesses[index] != NO_SLOT
+                    && key.len() <= INLINE_BYTES
+                    && records[index] == KeyRecord::short(key);
+                let (slot, is_new) = if is_known { (guesses[index], false) } else { self.insert(*hash, key) };
+                slots.push(slot);
+                new.push(is_new);
+            }
+        }
+        (slots, new)
+    }
+
+    /// The slot that a key with this hash most likely has, or `NO_SLOT`. Looks only at its first places, which lie side by side.
+    #[inline]
+    fn guess(&self, hash: u64) -> u32 {
+        let mask = self.places.len().wrapping_sub(1);
+        for step in 0..GUESS_PLACES {
+            let found = self.places.get((hash as usize + step) & mask).copied().unwrap_or(0);
+            if found != 0 && (found ^ hash) >> 32 == 0 {
+                return found as u32 - 1;
+            }
+        }
+        NO_SLOT
     }
 
     /// Where the key is, or the empty place where it would be put.
@@ -368,6 +420,25 @@ mod tests {
                 prop_assert_eq!(table.hash(slot), key::hash(table.key(slot)) & home_mask);
             }
             prop_assert_eq!(table.occupied().count(), model.len());
+        }
+
+        #[test]
+        fn many_at_once_is_one_by_one(batches in proptest::collection::vec(proptest::collection::vec("[a-c]{0,2}|[a-z]{11,14}", 0..60), 0..6)) {
+            let (mut one_by_one, mut at_once) = (KeyTable::default(), KeyTable::default());
+            let schema = arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new("k", arrow::datatypes::DataType::Utf8, false)]);
+            for words in batches {
+                let column: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::StringArray::from(words.clone()));
+                let rows = arrow::array::RecordBatch::try_new(std::sync::Arc::new(schema.clone()), vec![column]).unwrap();
+                let keys = Keys::of("test", &schema, 1, &rows).unwrap();
+                let expected: (Vec<u32>, Vec<bool>) =
+                    words.iter().map(|word| one_by_one.insert(key::hash(word.as_bytes()), word.as_bytes())).unzip();
+                prop_assert_eq!(at_once.insert_all(&keys, &keys.hashes()), expected);
+                if let Some(word) = words.first() {
+                    let slot = at_once.find(key::hash(word.as_bytes()), word.as_bytes()).unwrap();
+                    at_once.remove(slot);
+                    one_by_one.remove(slot);
+                }
+            }
         }
 
         #[test]

@@ -30,6 +30,9 @@ pub(crate) struct KeyedState {
     deleted: BTreeSet<Vec<u8>>,
 }
 
+/// When a slot in so many has changed, going through all is quicker than sorting those.
+const DENSE: usize = 32;
+
 impl KeyedState {
     /// Empty state; `schema` is key columns, then value columns.
     pub(crate) fn new(node: &str, schema: &Schema, key_columns: usize) -> Self {
@@ -61,13 +64,7 @@ impl KeyedState {
 
     /// The slot of each row's key, and whether it is new. A new key's values mean nothing until `put`.
     pub(crate) fn insert_all(&mut self, keys: &Keys, hashes: &[u64]) -> (Vec<u32>, Vec<bool>) {
-        let mut slots = Vec::with_capacity(hashes.len());
-        let mut new = Vec::with_capacity(hashes.len());
-        for (row, hash) in hashes.iter().enumerate() {
-            let (slot, is_new) = self.keys.insert(*hash, keys.get(row));
-            slots.push(slot);
-            new.push(is_new);
-        }
+        let (slots, new) = self.keys.insert_all(keys, hashes);
         let count = self.keys.slots();
         self.values.grow(count);
         self.dirty.resize(count, false);
@@ -114,10 +111,16 @@ impl KeyedState {
 
     /// What changed since the last call; `None` if nothing did.
     pub(crate) fn take_delta(&mut self) -> Result<Option<StateDelta>> {
+        // In the order of their slots, so that memory is read from front to back. A slot can be listed twice: freed, given away
+        // and changed again.
         let dirty = &mut self.dirty;
-        // A slot can be listed twice: freed, given away and changed again.
-        let changed: Vec<u32> =
-            self.dirty_slots.drain(..).filter(|slot| std::mem::take(&mut dirty[*slot as usize])).collect();
+        let changed: Vec<u32> = if self.dirty_slots.len() * DENSE < dirty.len() {
+            self.dirty_slots.sort_unstable();
+            self.dirty_slots.drain(..).filter(|slot| std::mem::take(&mut dirty[*slot as usize])).collect()
+        } else {
+            self.dirty_slots.clear();
+            (0u32..).zip(dirty).filter_map(|(slot, dirty)| std::mem::take(dirty).then_some(slot)).collect()
+        };
         let deletes = std::mem::take(&mut self.deleted);
         if changed.is_empty() && deletes.is_empty() {
             return Ok(None);

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::BooleanArray;
-use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::error::ArrowError;
 use hashbrown::HashTable;
@@ -31,7 +30,7 @@ pub(crate) struct Overlay {
 /// What changed at one node.
 #[derive(Default)]
 pub(crate) struct NodeOverlay {
-    table: HashTable<Place>,
+    table: HashTable<Entry>,
     /// Batches with a key column; `Place` points into them.
     chunks: Vec<RecordBatch>,
     /// Panes underneath with `time <= dropped` are gone.
@@ -56,6 +55,13 @@ pub(crate) struct Place {
     pub(crate) chunk: u32,
     pub(crate) row: u32,
     pub(crate) deleted: bool,
+}
+
+/// A key's place, and its hash: keys are only looked at where hashes agree, and never when the table grows.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    place: Place,
 }
 
 /// The fixed hash of a key: it also decides the key's page in the checkpoint store, so it may never change.
@@ -108,23 +114,23 @@ impl NodeOverlay {
         let (table, chunks) = (&mut self.table, &self.chunks);
         let keys = keys_of(&chunks[chunk as usize]);
         let key_at = |place: &Place| keys_of(&chunks[place.chunk as usize]).value(place.row as usize);
-        table.reserve(keys.len(), |place| hash_key(key_at(place)));
         for (row, key) in (0..).zip(keys.iter().flatten()) {
-            let place = Place { chunk, row, deleted };
-            let same = |other: &Place| key_at(other) == key;
-            *table.entry(hash_key(key), same, |place| hash_key(key_at(place))).or_insert(place).get_mut() = place;
+            let entry = Entry { hash: hash_key(key), place: Place { chunk, row, deleted } };
+            let same = |other: &Entry| other.hash == entry.hash && key_at(&other.place) == key;
+            *table.entry(entry.hash, same, |entry| entry.hash).or_insert(entry).get_mut() = entry;
         }
     }
 
     /// Whether the overlay says anything of this key.
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
-        let same = |place: &Place| keys_of(&self.chunks[place.chunk as usize]).value(place.row as usize) == key;
-        self.table.find(hash_key(key), same).is_some()
+        let hash = hash_key(key);
+        let key_at = |place: &Place| keys_of(&self.chunks[place.chunk as usize]).value(place.row as usize);
+        self.table.find(hash, |entry| entry.hash == hash && key_at(&entry.place) == key).is_some()
     }
 
     /// Every key that the overlay says something of.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        self.table.iter().copied()
+        self.table.iter().map(|entry| entry.place)
     }
 
     /// How many keys the overlay says something of.

@@ -32,7 +32,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             segment_bytes: crate::log::SEGMENT_BYTES,
-            fold_bytes: 64 << 20,
+            fold_bytes: 256 << 20,
             fold_slice_bytes: 64 << 20,
             snapshot_bytes: 256 << 20,
             snapshot_folds: 32,

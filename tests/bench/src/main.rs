@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 use crate::case::{CASES, Case, CaseResult, Place};
 use crate::cases::Bench;
 use crate::jobs::Places;
-use crate::machine::Machine;
+use crate::machine::{Machine, Watch};
 use crate::report::Results;
 
 /// Measures Millpond beside hand-tuned native programs that do the same work.
@@ -128,8 +128,10 @@ fn measure_cases(args: &Args) -> Result<ExitCode> {
     let (mut results, mut failures) = (Vec::new(), Vec::new());
     for case in chosen(&args.cases) {
         eprintln!("{} ...", case.name);
+        let watch = Watch::start();
         match if args.profile { profiled(&bench, case) } else { bench.run(case) } {
             Ok(mut result) => {
+                result.notes.extend(watch.warning());
                 if bench.quick {
                     result.figures.iter_mut().for_each(|figure| figure.met = None);
                     result.notes.push("QUICK: a small part of the work; these figures mean nothing".to_owned());

@@ -37,7 +37,7 @@ const FIRST_SECOND: u64 = 1_700_000_000;
 pub(crate) fn plays(data_dir: &Path, options: PlaysOptions) -> Result<DataSet> {
     let name = format!("plays-{}-{}-{}", options.rows, options.files, options.videos);
     let (zipf, mut random) = (Zipf::new(options.videos, 1.0), Random::new(20_261_102));
-    let ids = Ids { prefix: b'v', shortest: 3 };
+    let ids = Ids { prefix: b'v', shortest: 3, lengths: 4 };
     ensure(data_dir, &name, &format!("{options:?}"), options.files, |number, part| {
         let rows = options.rows * (number + 1) / options.files - options.rows * number / options.files;
         let mut line = Vec::new();

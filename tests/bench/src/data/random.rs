@@ -69,24 +69,26 @@ impl Zipf {
     }
 }
 
-/// Different text for different numbers: digits and letters, in an order that shows no pattern. Lengths go round from `shortest` on,
-/// four of them.
+/// Different text for different numbers: digits and letters, in an order that shows no pattern, of several lengths.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ids {
     /// What each begins with.
     pub prefix: u8,
-    /// The fewest characters after the prefix. `36^shortest` is at least a fourth of how many are made.
+    /// The fewest characters after the prefix. `36^shortest` is at least the part of the ids that has it.
     pub shortest: u32,
+    /// How many lengths there are, each for as many ids.
+    pub lengths: u32,
 }
 
 impl Ids {
     /// Appends the id of a number.
     pub(crate) fn write(self, number: u64, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-        let length = self.shortest + (number % 4) as u32;
+        let lengths = u64::from(self.lengths);
+        let length = self.shortest + (number % lengths) as u32;
         let space = 36_u64.pow(length);
         // A product with a number that shares no factor with 36 maps the space onto itself, so no two meet.
-        let mut rest = ((u128::from(number / 4) * 0x9E37_79B9_7F4A_7C15 + 11) % u128::from(space)) as u64;
+        let mut rest = ((u128::from(number / lengths) * 0x9E37_79B9_7F4A_7C15 + 11) % u128::from(space)) as u64;
         out.push(self.prefix);
         for _ in 0..length {
             out.push(DIGITS[(rest % 36) as usize]);
@@ -129,8 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn ids_differ_and_have_four_lengths() {
-        let ids = Ids { prefix: b'v', shortest: 3 };
+    fn ids_differ_and_have_several_lengths() {
+        let ids = Ids { prefix: b'v', shortest: 3, lengths: 4 };
         let mut seen = HashSet::new();
         for number in 0..100_000 {
             let mut id = Vec::new();

@@ -1,87 +1,89 @@
-//! W3's table: a key and its average in half a cache line, so that a reading costs one wait for memory.
+//! W3's table: four keys of up to eight bytes and their averages in a cache line, so that a reading costs one wait for memory.
 //!
-//! The highest averages are found without looking at all of them: those above a threshold are remembered when they are written, and only when too few are
-//! left above it is everything looked at again.
+//! ```text
+//! line   keys [u64; 4]   averages [f64; 4]      a key stands in its own line, or in one behind it if that was full
+//! ```
+//! A key is a word, an empty place is 0. Keys that are no word (see [`Probe::word`]) stand in a table of their own, which nobody
+//! has made fast.
+//!
+//! The highest averages are found without looking at all of them: places with an average above a threshold are remembered when
+//! it is written, and only when too few are left above it is everything looked at again.
 
-use super::keys::{INLINE, Probe};
+use super::keys::{Keys, Probe, word_len};
 use super::top::by_value_then_key;
 
 /// How many averages per row of the answer lie above the threshold when it is set: more last longer, and cost more to sort out.
 const AHEAD: usize = 64;
 
-/// A place for a key.
+/// Keys in a line.
+const LANES: usize = 4;
+
 #[derive(Clone, Copy, Default)]
-#[repr(align(32))]
-struct Slot {
-    /// First half of the key, or the hash of a long one.
-    low: u64,
-    /// Second half of the key, or the place of a long one in the arena.
-    high: u64,
-    /// The key's length and 1; 0 in an empty slot.
-    len: u64,
-    average: f64,
+#[repr(align(64))]
+struct Line {
+    keys: [u64; LANES],
+    averages: [f64; LANES],
 }
 
-/// Averages by key: open addressing, at most half full.
+/// Averages by key.
 pub(super) struct Averages {
-    slots: Vec<Slot>,
+    lines: Vec<Line>,
     held: usize,
-    arena: Vec<u8>,
+    others: Keys,
+    other_averages: Vec<f64>,
     threshold: f64,
-    /// Slots whose average was written above the threshold, some more than once; none while they are not known.
+    /// Places whose average was written above the threshold, some more than once; none while they are not known.
     candidates: Option<Vec<usize>>,
 }
 
 impl Averages {
     pub(super) fn new() -> Self {
         Self {
-            slots: vec![Slot::default(); 1 << 12],
+            lines: vec![Line::default(); 1 << 10],
             held: 0,
-            arena: Vec::new(),
+            others: Keys::new(),
+            other_averages: vec![0.0],
             threshold: f64::NEG_INFINITY,
             candidates: None,
         }
     }
 
-    /// Reads where a key is looked for first, so that it is in the cache when its reading comes.
+    /// Reads the line of a key, so that it is in the cache when its reading comes.
     #[inline(always)]
-    pub(super) fn touch(&self, probe: &Probe) -> u64 {
-        self.slots[probe.hash as usize & (self.slots.len() - 1)].low
+    pub(super) fn touch(&self, hash: u64) -> u64 {
+        self.lines[self.home(hash)].keys[0]
     }
 
-    /// Puts `next(average)` in place of a key's average, or `first` if it has none.
+    /// The line where a key is looked for first: the lower half of its hash spread over the lines.
     #[inline(always)]
-    pub(super) fn update(&mut self, bytes: &[u8], probe: &Probe, first: f64, next: impl Fn(f64) -> f64) {
-        let mut place = probe.hash as usize & (self.slots.len() - 1);
+    fn home(&self, hash: u64) -> usize {
+        ((u64::from(hash as u32) * self.lines.len() as u64) >> 32) as usize
+    }
+
+    /// Puts `next(average)` in place of a key's average, or `first` if it has none. The key is a [`Probe::word`].
+    #[inline(always)]
+    pub(super) fn update(&mut self, key: u64, hash: u64, first: f64, next: impl Fn(f64) -> f64) {
+        let mut home = self.home(hash);
         loop {
-            let slot = &self.slots[place & (self.slots.len() - 1)];
-            if self.is_at(bytes, probe, slot) {
-                break;
+            let Some(line) = self.lines.get_mut(home) else {
+                home = 0;
+                continue;
+            };
+            // All four at once: which of them it is cannot be predicted.
+            let found = lanes(&line.keys, key);
+            if found != 0 {
+                let lane = found.trailing_zeros() as usize % LANES;
+                let average = next(line.averages[lane]);
+                line.averages[lane] = average;
+                return self.notice(home * LANES + lane, average);
             }
-            if slot.len == 0 {
-                return self.insert(bytes, probe, place, first);
+            let empty = lanes(&line.keys, 0);
+            if empty != 0 {
+                let lane = empty.trailing_zeros() as usize % LANES;
+                (line.keys[lane], line.averages[lane]) = (key, first);
+                return self.inserted(home * LANES + lane, first);
             }
-            place = self.after(place, probe.hash);
-        }
-        let average = next(self.slots[place].average);
-        self.slots[place].average = average;
-        self.notice(place, average);
-    }
-
-    /// Where to look next: first at the other slot of the cache line, then at the next line.
-    #[inline(always)]
-    fn after(&self, place: usize, hash: u64) -> usize {
-        let is_first_of_line = (place ^ hash as usize) & 1 == 0;
-        if is_first_of_line { place ^ 1 } else { ((place ^ 1) + 2) & (self.slots.len() - 1) }
-    }
-
-    #[inline(always)]
-    fn is_at(&self, bytes: &[u8], probe: &Probe, slot: &Slot) -> bool {
-        let len = u64::from(probe.len);
-        if len as usize <= INLINE {
-            ((slot.low ^ probe.low) | (slot.high ^ probe.high) | (slot.len ^ (len + 1))) == 0
-        } else {
-            slot.len == len + 1 && slot.low == probe.hash && self.long(slot) == probe.key(bytes)
+            home += 1;
         }
     }
 
@@ -96,18 +98,10 @@ impl Averages {
 
     #[cold]
     #[inline(never)]
-    fn insert(&mut self, bytes: &[u8], probe: &Probe, place: usize, average: f64) {
-        let len = u64::from(probe.len) + 1;
-        let (low, high) = if probe.len as usize <= INLINE {
-            (probe.low, probe.high)
-        } else {
-            let start = self.arena.len() as u64;
-            self.arena.extend_from_slice(probe.key(bytes));
-            (probe.hash, start)
-        };
-        self.slots[place] = Slot { low, high, len, average };
+    fn inserted(&mut self, place: usize, average: f64) {
         self.held += 1;
-        if self.held * 2 > self.slots.len() {
+        // At most seven of ten places are taken: few keys stand behind their own line then.
+        if self.held * 10 > self.lines.len() * LANES * 7 {
             self.grow();
         } else {
             self.notice(place, average);
@@ -115,41 +109,40 @@ impl Averages {
     }
 
     fn grow(&mut self) {
-        let fresh = vec![Slot::default(); self.slots.len() * 2];
-        let old = std::mem::replace(&mut self.slots, fresh);
-        for slot in old.iter().filter(|slot| slot.len > 0) {
-            let len = slot.len as usize - 1;
-            let hash = if len <= INLINE { Probe::hash_of(slot.low, slot.high, len) } else { slot.low };
-            let mut place = hash as usize & (self.slots.len() - 1);
-            while self.slots[place].len != 0 {
-                place = self.after(place, hash);
+        let fresh = vec![Line::default(); self.lines.len() * 3 / 2];
+        let old = std::mem::replace(&mut self.lines, fresh);
+        for line in &old {
+            for (key, average) in line.keys.into_iter().zip(line.averages).filter(|(key, _)| *key != 0) {
+                let mut home = self.home(Probe::hash_of(key, 0, word_len(key)));
+                while lanes(&self.lines[home].keys, 0) == 0 {
+                    home = (home + 1) % self.lines.len();
+                }
+                let lane = lanes(&self.lines[home].keys, 0).trailing_zeros() as usize;
+                self.lines[home].keys[lane] = key;
+                self.lines[home].averages[lane] = average;
             }
-            self.slots[place] = *slot;
         }
         self.candidates = None;
     }
 
-    fn long(&self, slot: &Slot) -> &[u8] {
-        &self.arena[slot.high as usize..][..slot.len as usize - 1]
-    }
-
-    fn key(&self, slot: &Slot) -> Vec<u8> {
-        let len = slot.len as usize - 1;
-        if len > INLINE {
-            return self.long(slot).to_vec();
+    /// As [`Self::update`], for a key that is no word.
+    pub(super) fn update_other(&mut self, key: &[u8], first: f64, next: impl Fn(f64) -> f64) {
+        let number = self.others.number_of(key);
+        match self.other_averages.get_mut(number) {
+            Some(average) => *average = next(*average),
+            None => self.other_averages.push(first),
         }
-        (u128::from(slot.low) | u128::from(slot.high) << 64).to_le_bytes()[..len].to_vec()
     }
 
     /// The highest averages, or all of them if `top` is 0; equal ones by key.
     pub(super) fn highest(&mut self, top: usize) -> Vec<(Vec<u8>, f64)> {
         if top == 0 {
-            return self.rows(self.held_slots().map(|(place, _)| place), usize::MAX);
+            return self.rows(self.places().map(|(place, _)| place), usize::MAX);
         }
         let mut candidates = self.candidates.take().unwrap_or_default();
         candidates.sort_unstable();
         candidates.dedup();
-        candidates.retain(|place| self.slots[*place].average >= self.threshold);
+        candidates.retain(|place| self.average(*place) >= self.threshold);
         if candidates.len() < top {
             candidates = self.look_at_all(top * AHEAD);
         }
@@ -158,27 +151,46 @@ impl Averages {
         rows
     }
 
-    /// Sets the threshold so that about `ahead` averages reach it, and gives their slots.
+    /// Sets the threshold so that about `ahead` averages reach it, and gives their places.
     fn look_at_all(&mut self, ahead: usize) -> Vec<usize> {
-        let mut averages: Vec<f64> = self.held_slots().map(|(_, slot)| slot.average).collect();
+        let mut averages: Vec<f64> = self.places().map(|(_, average)| average).collect();
         self.threshold = if averages.len() > ahead {
             *averages.select_nth_unstable_by(ahead, |left, right| right.total_cmp(left)).1
         } else {
             f64::NEG_INFINITY
         };
-        self.held_slots().filter(|(_, slot)| slot.average >= self.threshold).map(|(place, _)| place).collect()
+        self.places().filter(|(_, average)| *average >= self.threshold).map(|(place, _)| place).collect()
     }
 
-    fn held_slots(&self) -> impl Iterator<Item = (usize, &Slot)> {
-        self.slots.iter().enumerate().filter(|(_, slot)| slot.len > 0)
+    /// Every place that is taken, and its average.
+    fn places(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.lines.iter().enumerate().flat_map(|(number, line)| {
+            let taken = (0..LANES).filter(|lane| line.keys[*lane] != 0);
+            taken.map(move |lane| (number * LANES + lane, line.averages[lane]))
+        })
     }
 
-    /// The first of these by average and key.
+    fn average(&self, place: usize) -> f64 {
+        self.lines[place / LANES].averages[place % LANES]
+    }
+
+    /// The first of these, and of all in the other table, by average and key.
     fn rows(&self, places: impl Iterator<Item = usize>, top: usize) -> Vec<(Vec<u8>, f64)> {
-        let slots = places.map(|place| &self.slots[place]);
-        let mut rows: Vec<_> = slots.map(|slot| (self.key(slot), slot.average)).collect();
+        let key = |place: usize| {
+            let key = self.lines[place / LANES].keys[place % LANES];
+            key.to_le_bytes()[..word_len(key)].to_vec()
+        };
+        let mut rows: Vec<_> = places.map(|place| (key(place), self.average(place))).collect();
+        rows.extend((1..self.others.end()).map(|number| (self.others.key(number), self.other_averages[number])));
         rows.sort_unstable_by(by_value_then_key(f64::total_cmp));
         rows.truncate(top);
         rows
     }
+}
+
+/// A bit for each lane that holds this.
+#[inline(always)]
+fn lanes(keys: &[u64; LANES], key: u64) -> u32 {
+    let is_in = |lane: usize| u32::from(keys[lane] == key) << lane;
+    is_in(0) | is_in(1) | is_in(2) | is_in(3)
 }

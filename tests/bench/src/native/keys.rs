@@ -9,7 +9,7 @@
 use super::block::PADDING;
 
 /// The longest key that is kept in its entry.
-pub(super) const INLINE: usize = 16;
+const INLINE: usize = 16;
 
 /// Masks that keep the first bytes of two words.
 static MASKS: [[u64; 2]; INLINE + 1] = masks();
@@ -29,10 +29,10 @@ const fn masks() -> [[u64; 2]; INLINE + 1] {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Probe {
     pub(super) hash: u64,
-    pub(super) low: u64,
-    pub(super) high: u64,
+    low: u64,
+    high: u64,
     start: u32,
-    pub(super) len: u32,
+    len: u32,
 }
 
 impl Probe {
@@ -58,8 +58,15 @@ impl Probe {
         mix(low, high ^ ((len as u64) << 56))
     }
 
+    /// The key as one word: its bytes and zeros behind them. None for what this cannot hold or tell apart: no bytes, more than
+    /// eight, a zero at the end.
+    #[inline(always)]
+    pub(super) fn word(&self) -> Option<u64> {
+        (self.len <= 8 && self.low != 0 && word_len(self.low) == self.len as usize).then_some(self.low)
+    }
+
     /// The key itself.
-    pub(super) fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.start as usize..][..self.len as usize]
     }
 
@@ -71,6 +78,12 @@ impl Probe {
         hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
         Self { hash, low: 0, high: 0, start: start as u32, len: key.len() as u32 }
     }
+}
+
+/// Bytes of a key that is a word.
+#[inline(always)]
+pub(super) fn word_len(key: u64) -> usize {
+    8 - key.leading_zeros() as usize / 8
 }
 
 /// The two halves of a product, folded.
@@ -127,10 +140,15 @@ impl Keys {
         }
     }
 
-    /// The number of a key that may not be there.
+    /// As [`Self::number`], for a key without padding. Slow.
+    pub(super) fn number_of(&mut self, key: &[u8]) -> usize {
+        let bytes = padded(key);
+        self.number(&bytes, &Probe::new(&bytes, 0, key.len()))
+    }
+
+    /// The number of a key that may not be there. Slow.
     pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
-        let mut bytes = key.to_vec();
-        bytes.resize(key.len() + PADDING, 0);
+        let bytes = padded(key);
         let probe = Probe::new(&bytes, 0, key.len());
         let mask = self.slots.len() - 1;
         let mut place = probe.hash as usize & mask;
@@ -209,6 +227,12 @@ impl Keys {
         self.write(number, &mut key);
         key
     }
+}
+
+fn padded(key: &[u8]) -> Vec<u8> {
+    let mut bytes = key.to_vec();
+    bytes.resize(key.len() + PADDING, 0);
+    bytes
 }
 
 fn put(slots: &mut [u64], hash: u64, number: usize) {

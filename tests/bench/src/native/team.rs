@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How often a thread looks whether the others have come before it lets them have its core.
-const LOOKS: u32 = 20_000;
+const LOOKS: u32 = 1_000;
 
 /// A meeting of a few threads that are at work all the time: it waits by looking, because sleeping and waking would cost more than the wait.
 pub(super) struct Meeting {

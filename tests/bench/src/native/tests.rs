@@ -24,7 +24,7 @@ fn answers(job: NativeJob, files: &[String], threads: usize, top: usize, files_p
 }
 
 fn show<V: Copy>(
-    rows: &mut Vec<(String, V)>,
+    rows: &mut [(String, V)],
     top: usize,
     order: impl Fn(&V, &V) -> std::cmp::Ordering,
     text: impl Fn(V) -> String,
@@ -182,7 +182,7 @@ fn averages_move_as_the_model_moves_them() {
                 .collect()
         })
         .collect();
-    files[2].push_str("s1\n\ns1,warm\ns1,\na-sensor-of-a-long-name,1e3\ns2,123456789.125\ns3,-0.5");
+    files[2].push_str("s1\n\ns1,warm\ns1,\na-sensor-of-a-long-name,1e3\ns2,123456789.125\ns3,-0.5\n,7\nz\0,8\nz,9\neightbyt,1\nninebytes,2");
     for threads in [1, 2, 3] {
         for top in [0, 10] {
             assert_eq!(

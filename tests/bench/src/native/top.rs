@@ -19,9 +19,10 @@ pub(super) fn nth_largest(values: &[u64], n: usize) -> u64 {
     least
 }
 
+/// A row of an answer: key and value.
+pub(super) type Row<V> = (Vec<u8>, V);
+
 /// Largest value first; equal ones by key.
-pub(super) fn by_value_then_key<V>(
-    order: impl Fn(&V, &V) -> Ordering,
-) -> impl Fn(&(Vec<u8>, V), &(Vec<u8>, V)) -> Ordering {
+pub(super) fn by_value_then_key<V>(order: impl Fn(&V, &V) -> Ordering) -> impl Fn(&Row<V>, &Row<V>) -> Ordering {
     move |left, right| order(&right.1, &left.1).then_with(|| left.0.cmp(&right.0))
 }
