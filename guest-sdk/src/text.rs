@@ -29,6 +29,21 @@ pub fn split(text: &str, separator: char) -> Split<'_> {
     split
 }
 
+/// The text before and after the first separator; `None` if it has none. The same as `text.split_once(separator)`, quicker where
+/// the separator is near the start.
+///
+/// **Panics**: if the separator is not ASCII.
+///
+/// ```
+/// assert_eq!(millpond::text::split_once("s17,20.5", ','), Some(("s17", "20.5")));
+/// ```
+#[inline]
+#[must_use]
+pub fn split_once(text: &str, separator: char) -> Option<(&str, &str)> {
+    let before = split(text, separator).next()?;
+    Some((before, text.get(before.len() + 1..)?))
+}
+
 /// The iterator that [`split`] gives.
 #[derive(Clone, Debug)]
 pub struct Split<'a> {
@@ -105,6 +120,7 @@ mod tests {
         fn pieces_are_those_of_the_standard_library(text in "[ ,a\u{e9}\u{1f600}\u{80}\x00\u{a0}]{0,40}", comma in any::<bool>()) {
             let separator = if comma { ',' } else { ' ' };
             prop_assert_eq!(split(&text, separator).collect::<Vec<_>>(), text.split(separator).collect::<Vec<_>>());
+            prop_assert_eq!(split_once(&text, separator), text.split_once(separator));
         }
     }
 

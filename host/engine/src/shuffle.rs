@@ -2,47 +2,110 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::RecordBatch;
+use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use millpond_core::PartitionBatch;
-use millpond_core::batch::partitions;
 
 use crate::columns;
 use crate::error::{Error, Result};
+use crate::group::order_by_group;
 use crate::key::{Keys, partition_of};
 use crate::operators::TimedPool;
 
-/// Rows of equal keys into one of `targets` partitions, with the hash of each row's key. Within a target rows come by source
-/// partition, each in its order.
+/// A batch on its way to where its keys belong: what goes where is known, and each target fetches its rows by itself.
+pub(crate) enum Shuffled {
+    /// The rows lie where they belong.
+    InPlace(Vec<PartitionBatch>, Arc<Vec<Vec<u64>>>),
+    /// Everything goes into one partition.
+    Together(Vec<RecordBatch>),
+    Spread {
+        sources: Vec<Source>,
+        targets: usize,
+    },
+}
+
+/// The rows of one source partition by target.
+pub(crate) struct Source {
+    rows: RecordBatch,
+    hashes: Vec<u64>,
+    /// Rows in the order of their targets, and where each target's begin.
+    order: Vec<u32>,
+    offsets: Vec<u32>,
+}
+
+impl Source {
+    fn rows_of(&self, target: usize) -> &[u32] {
+        &self.order[self.offsets[target] as usize..self.offsets[target + 1] as usize]
+    }
+}
+
+/// What a shuffle is about: the node that asks for it, the columns of the rows and how many of them are the key.
+#[derive(Clone, Copy)]
+pub(crate) struct Keyed<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) schema: &'a SchemaRef,
+    pub(crate) key_columns: usize,
+}
+
+/// Finds out which of `targets` partitions each row belongs to. Without key columns everything goes into one.
 ///
-/// Without key columns everything goes into one partition. Cost: one hash a row, two copies of the rows.
+/// Cost: one hash a row here, one copy of the rows when they are fetched.
 pub(crate) fn by_key(
     pool: &TimedPool<'_>,
-    node: &str,
-    schema: &SchemaRef,
-    key_columns: usize,
+    keyed: Keyed<'_>,
     input: Vec<PartitionBatch>,
     targets: usize,
-) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
-    let targets = if key_columns == 0 { 1 } else { targets };
-    let numbered = |rows: Vec<(RecordBatch, Vec<u64>)>| {
-        let (rows, hashes): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-        partitions(rows).into_iter().zip(hashes).collect()
-    };
-    if targets == 1 {
-        let rows = concat(node, schema, input.iter().map(|batch| &batch.rows))?;
-        let hashes = Keys::of(node, schema, key_columns, &rows)?.hashes();
-        return Ok(numbered(vec![(rows, hashes)]));
+) -> Result<Shuffled> {
+    let input: Vec<RecordBatch> =
+        input.into_iter().map(|batch| batch.rows).filter(|rows| rows.num_rows() > 0).collect();
+    if targets == 1 || keyed.key_columns == 0 {
+        return Ok(Shuffled::Together(input));
     }
-    let input: Vec<_> = input.into_iter().filter(|batch| batch.rows.num_rows() > 0).collect();
-    let pieces = pool.run(input, |batch| split(node, schema, key_columns, &batch.rows, targets))?;
-    let merged = pool.run((0..targets).collect(), |target| {
-        let rows = concat(node, schema, pieces.iter().map(|pieces| &pieces[target].0))?;
-        let hashes: Vec<&[u64]> = pieces.iter().map(|pieces| &pieces[target].1[..]).collect();
-        Ok((rows, hashes.concat()))
+    let sources = pool.run(input, |rows| {
+        let hashes = Keys::of(keyed.node, keyed.schema, keyed.key_columns, &rows)?.hashes();
+        let target_of_row: Vec<u32> = hashes.iter().map(|hash| partition_of(*hash, targets) as u32).collect();
+        let (offsets, order) = order_by_group(&target_of_row, targets);
+        Ok(Source { rows, hashes, order, offsets })
     })?;
-    Ok(numbered(merged))
+    Ok(Shuffled::Spread { sources, targets })
+}
+
+impl Shuffled {
+    /// How many partitions there are.
+    pub(crate) fn partitions(&self) -> usize {
+        match self {
+            Self::InPlace(partitions, _) => partitions.len(),
+            Self::Together(_) => 1,
+            Self::Spread { targets, .. } => *targets,
+        }
+    }
+
+    /// The rows of one partition, and the hash of each row's key. They come by source partition, each in its order.
+    pub(crate) fn fetch(&self, keyed: Keyed<'_>, target: usize) -> Result<(RecordBatch, Vec<u64>)> {
+        let Keyed { node, schema, key_columns } = keyed;
+        match self {
+            Self::InPlace(partitions, hashes) => Ok((partitions[target].rows.clone(), hashes[target].clone())),
+            Self::Together(batches) => {
+                let rows = concat(node, schema, batches)?;
+                let hashes = Keys::of(node, schema, key_columns, &rows)?.hashes();
+                Ok((rows, hashes))
+            }
+            Self::Spread { sources, .. } => {
+                let rows = sources.iter().map(|source| source.rows_of(target));
+                let places = (0..).zip(rows.clone()).flat_map(|(source, rows)| rows.iter().map(move |row| (source, *row as usize)));
+                let places: Vec<(usize, usize)> = places.collect();
+                let hashes = sources.iter().zip(rows).flat_map(|(source, rows)| rows.iter().map(|row| source.hashes[*row as usize]));
+                let hashes: Vec<u64> = hashes.collect();
+                if places.is_empty() {
+                    return Ok((RecordBatch::new_empty(Arc::clone(schema)), hashes));
+                }
+                let batches: Vec<&RecordBatch> = sources.iter().map(|source| &source.rows).collect();
+                let rows = interleave_record_batch(&batches, &places).map_err(Error::arrow(node))?;
+                Ok((rename(node, schema, &rows)?, hashes))
+            }
+        }
+    }
 }
 
 /// All rows in one batch; shares buffers when at most one batch has rows.
@@ -68,31 +131,12 @@ pub(crate) fn rename(node: &str, schema: &SchemaRef, rows: &RecordBatch) -> Resu
     columns::batch(node, schema, rows.columns().to_vec(), rows.num_rows())
 }
 
-/// The rows of one partition by target, with their hashes.
-fn split(
-    node: &str,
-    schema: &SchemaRef,
-    key_columns: usize,
-    rows: &RecordBatch,
-    targets: usize,
-) -> Result<Vec<(RecordBatch, Vec<u64>)>> {
-    let hashes = Keys::of(node, schema, key_columns, rows)?.hashes();
-    let target_of_row: Vec<u32> = hashes.iter().map(|hash| partition_of(*hash, targets) as u32).collect();
-    let (offsets, order) = crate::group::order_by_group(&target_of_row, targets);
-    let hashes: Vec<u64> = order.iter().map(|row| hashes[*row as usize]).collect();
-    let sorted = take_record_batch(rows, &UInt32Array::from(order)).map_err(Error::arrow(node))?;
-    let piece = |target: usize| {
-        let (start, end) = (offsets[target] as usize, offsets[target + 1] as usize);
-        (sorted.slice(start, end - start), hashes[start..end].to_vec())
-    };
-    Ok((0..targets).map(piece).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use millpond_core::SystemClock;
+    use millpond_core::batch::partitions;
     use proptest::prelude::*;
 
     use super::*;
@@ -114,19 +158,21 @@ mod tests {
             });
             let (pool, clock) = (ComputePool::try_new(2).unwrap(), SystemClock::new());
             let pool = TimedPool::new(&pool, &clock);
-            let output = by_key(&pool, "n", &schema, 1, partitions(batches.collect()), targets).unwrap();
-            prop_assert_eq!(output.len(), targets);
-            for (target, (batch, hashes)) in output.iter().enumerate() {
-                let keys = batch.rows.column(0).as_string::<i32>();
-                let values = batch.rows.column(1).as_primitive::<Int64Type>();
+            let keyed = Keyed { node: "n", schema: &schema, key_columns: 1 };
+            let output = by_key(&pool, keyed, partitions(batches.collect()), targets).unwrap();
+            prop_assert_eq!(output.partitions(), targets);
+            for target in 0..targets {
+                let (rows, hashes) = output.fetch(keyed, target).unwrap();
+                let keys = rows.column(0).as_string::<i32>();
+                let values = rows.column(1).as_primitive::<Int64Type>();
                 let arrived: Vec<(String, i64)> =
-                    (0..batch.rows.num_rows()).map(|row| (keys.value(row).to_owned(), values.value(row))).collect();
+                    (0..rows.num_rows()).map(|row| (keys.value(row).to_owned(), values.value(row))).collect();
                 let expected: Vec<(String, i64)> = input.iter().flatten()
                     .filter(|(key, _)| partition_of(hash(key.as_bytes()), targets) == target)
                     .cloned().collect();
                 let expected_hashes: Vec<u64> = expected.iter().map(|row| hash(row.0.as_bytes())).collect();
                 prop_assert_eq!(arrived, expected);
-                prop_assert_eq!(hashes, &expected_hashes);
+                prop_assert_eq!(hashes, expected_hashes);
             }
         }
     }

@@ -17,20 +17,23 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
 use millpond_core::store::NodeState;
 use millpond_core::{
     BatchTime, Clock, Node, NodeId, PartitionBatch, PartitionId, Report, StateDelta, TaskInfo, UserFunction,
 };
 
 use crate::error::Result;
-use crate::{ComputePool, shuffle};
+use crate::shuffle::{self, Keyed, Shuffled};
+use crate::ComputePool;
 
 /// What all operators of one batch share.
 pub(crate) struct BatchContext<'a> {
     pub(crate) batch_time: BatchTime,
     /// The job's start: windows count their slides from here.
     pub(crate) start: BatchTime,
+    /// Whether a commit follows: tasks may make ready what they will be asked for.
+    pub(crate) is_commit: bool,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) pool: TimedPool<'a>,
     pub(crate) function: &'a dyn UserFunction,
@@ -104,22 +107,29 @@ impl BatchContext<'_> {
         TaskInfo { batch_time: self.batch_time, partition, partitions, attempt: 0 }
     }
 
-    /// The rows where their keys belong, and the hashes of those, by partition. Rows that lie there are left as they are.
-    pub(crate) fn shuffle(
+    /// Sends rows to where their keys belong, and runs a task for each partition. Rows that lie there are left as they are.
+    pub(crate) fn run_by_key<S: Send, T: Send>(
         &self,
-        node: &str,
-        schema: &SchemaRef,
-        key_columns: usize,
+        keyed: Keyed<'_>,
         input: Rows,
-    ) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
-        if let Some(hashes) = input.hashes {
-            return Ok(input.partitions.into_iter().zip(Arc::unwrap_or_clone(hashes)).collect());
-        }
+        states: impl FnOnce(usize) -> Vec<S>,
+        task: impl Fn(S, PartitionId, RecordBatch, Vec<u64>) -> Result<T> + Send + Sync,
+    ) -> Result<Vec<T>> {
         let began_us = self.pool.busy_us();
-        let output = shuffle::by_key(&self.pool, node, schema, key_columns, input.partitions, self.parallelism);
-        let spent_us = self.pool.busy_us().saturating_sub(began_us);
-        self.count(|counts| counts.shuffle_us += spent_us);
-        output
+        let shuffled = match input.hashes {
+            Some(hashes) => Shuffled::InPlace(input.partitions, hashes),
+            None => shuffle::by_key(&self.pool, keyed, input.partitions, self.parallelism)?,
+        };
+        let split_us = self.pool.busy_us().saturating_sub(began_us);
+        self.count(|counts| counts.shuffle_us += split_us);
+        let items: Vec<_> = states(shuffled.partitions()).into_iter().zip((0..).map(PartitionId)).collect();
+        self.pool.run(items, |(state, partition)| {
+            let began_us = self.clock.monotonic_us();
+            let (rows, hashes) = shuffled.fetch(keyed, partition.0 as usize)?;
+            let fetch_us = self.clock.monotonic_us().saturating_sub(began_us);
+            self.count(|counts| counts.shuffle_us += fetch_us);
+            task(state, partition, rows, hashes)
+        })
     }
 
     /// Whether a window with this slide gives a result now.
@@ -167,7 +177,7 @@ pub(crate) trait Stateful: Send {
     /// Continues from recovered state.
     fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()>;
     /// What changed since the last call.
-    fn take_deltas(&mut self, pool: &ComputePool) -> Result<Vec<StateDelta>>;
+    fn take_deltas(&mut self) -> Result<Vec<StateDelta>>;
     /// What a restart has to know besides: the time of the last slide.
     fn last_slide(&self) -> Option<BatchTime> {
         None

@@ -18,7 +18,7 @@ use crate::columns::{self, ByteRows, integers};
 use crate::error::{Error, Result};
 use crate::group::{Groups, order_by_group};
 use crate::key::{self, Keys};
-use crate::shuffle;
+use crate::shuffle::{self, Keyed};
 
 pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, reduce: &Reduce) -> Result<Rows> {
     let mut merged = merged(context, node, input, &reduce.merge)?;
@@ -35,9 +35,9 @@ pub(crate) fn merged(
     input: Rows,
     merge: &Merge,
 ) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
-    let shuffled = context.shuffle(node.name(), &node.node.schema, node.node.key_columns, input)?;
-    let count = shuffled.len();
-    context.pool.run(shuffled, |(PartitionBatch { partition, rows }, hashes)| {
+    let keyed = Keyed { node: node.name(), schema: &node.node.schema, key_columns: node.node.key_columns };
+    let count = if keyed.key_columns == 0 { 1 } else { context.parallelism };
+    context.run_by_key(keyed, input, |partitions| vec![(); partitions], |(), partition, rows, hashes| {
         let task = context.task(partition, count);
         let merged = Merger { node, merge, function: context.function, task }.merge(&rows, hashes)?;
         Ok((PartitionBatch { partition, rows: merged.rows }, merged.hashes))

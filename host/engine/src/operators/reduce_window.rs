@@ -23,11 +23,10 @@ use millpond_core::{
 use super::reduce::{self, Merged, Merger, overflow, value_schema};
 use super::window::memory;
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful, TimedPool};
-use crate::ComputePool;
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::key::Keys;
-use crate::shuffle::{self, concat};
+use crate::shuffle::{self, Keyed, concat};
 use crate::state::KeyedState;
 
 /// The column after the values in totals: in how many panes of the window the key is.
@@ -343,7 +342,7 @@ impl Stateful for ReduceWindowOperator {
         (last_slide.0 != i64::MIN).then_some(last_slide)
     }
 
-    fn take_deltas(&mut self, _: &ComputePool) -> Result<Vec<StateDelta>> {
+    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
         let mut deltas = std::mem::take(&mut self.deltas);
         if self.settings.keep_empty_keys {
             for partition in &mut self.partitions {
@@ -378,7 +377,7 @@ impl ReduceWindowOperator {
         let count = self.partitions.len();
         for (time, batches) in panes.into_iter().filter(|(time, _)| *time > edge) {
             let spread = self.spread(&context.pool, batches, count)?;
-            for (partition, (PartitionBatch { rows, .. }, hashes)) in self.partitions.iter_mut().zip(spread) {
+            for (partition, (rows, hashes)) in self.partitions.iter_mut().zip(spread) {
                 if rows.num_rows() > 0 {
                     partition.push(Pane { time, rows, hashes });
                 }
@@ -392,9 +391,12 @@ impl ReduceWindowOperator {
         pool: &TimedPool<'_>,
         batches: Vec<RecordBatch>,
         count: usize,
-    ) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
+    ) -> Result<Vec<(RecordBatch, Vec<u64>)>> {
         let renamed = batches.iter().map(|rows| shuffle::rename(&self.node.name, &self.node.schema, rows));
         let renamed = partitions(renamed.collect::<Result<Vec<_>>>()?);
-        shuffle::by_key(pool, &self.node.name, &self.node.schema, self.node.key_columns, renamed, count)
+        let Node { name, schema, key_columns, .. } = &self.node;
+        let keyed = Keyed { node: name, schema, key_columns: *key_columns };
+        let shuffled = shuffle::by_key(pool, keyed, renamed, count)?;
+        pool.run((0..shuffled.partitions()).collect(), |partition| shuffled.fetch(keyed, partition))
     }
 }

@@ -12,7 +12,6 @@ use millpond_core::{Node, PartitionBatch, StateDelta};
 
 use super::update_state::kept;
 use super::{NodeRef, Restore, Rows, Stateful};
-use crate::ComputePool;
 use crate::columns;
 use crate::error::Result;
 use crate::key::Keys;
@@ -83,7 +82,7 @@ impl Stateful for UpdateFilter {
         Ok(())
     }
 
-    fn take_deltas(&mut self, _: &ComputePool) -> Result<Vec<StateDelta>> {
+    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
         Ok(self.state.take_delta()?.into_iter().collect())
     }
 

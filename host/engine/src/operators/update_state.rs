@@ -15,11 +15,11 @@ use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UpdateInput};
 
 use super::reduce::value_schema;
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
-use crate::ComputePool;
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::group::order_by_group;
 use crate::key::Keys;
+use crate::shuffle::Keyed;
 use crate::state::KeyedState;
 
 /// State of an update-state node.
@@ -42,6 +42,8 @@ pub(crate) enum Wanted {
 
 struct Partition {
     state: KeyedState,
+    /// What changed, made ready for the commit that follows.
+    delta: Option<StateDelta>,
     /// Scratch: of each slot, its group in the batch at hand, or `NO_GROUP`.
     group_of_slot: Vec<u32>,
 }
@@ -52,6 +54,7 @@ impl UpdateState {
     pub(crate) fn new(node: &Node, every_batch: bool, wanted: Wanted, parallelism: usize) -> Self {
         let partition = |_| Partition {
             state: KeyedState::new(&node.name, &node.schema, node.key_columns),
+            delta: None,
             group_of_slot: Vec::new(),
         };
         Self { every_batch, wanted, partitions: (0..parallelism).map(partition).collect() }
@@ -64,14 +67,23 @@ impl UpdateState {
         input_node: &Node,
         input: Rows,
     ) -> Result<Rows> {
-        let shuffled = context.shuffle(node.name(), &input_node.schema, node.node.key_columns, input)?;
+        let keyed =
+            Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
         let (every_batch, wanted) = (self.every_batch, &self.wanted);
-        let items: Vec<_> = self.partitions.iter_mut().zip(shuffled).collect();
-        let partitions = context.pool.run(items, |(state, (PartitionBatch { partition, rows }, hashes))| {
-            let update = Update { context, node, input_node, every_batch, wanted, partition };
-            let (rows, hashes) = state.update(&update, &rows, &hashes)?;
-            Ok((PartitionBatch { partition, rows }, hashes))
-        })?;
+        let partitions = &mut self.partitions;
+        let partitions = context.run_by_key(
+            keyed,
+            input,
+            |_| partitions.iter_mut().collect(),
+            |state, partition, rows, hashes| {
+                let update = Update { context, node, input_node, every_batch, wanted, partition };
+                let (rows, hashes) = state.update(&update, &rows, &hashes)?;
+                if context.is_commit {
+                    state.delta = state.state.take_delta()?;
+                }
+                Ok((PartitionBatch { partition, rows }, hashes))
+            },
+        )?;
         Ok(Rows::hashed(partitions))
     }
 }
@@ -232,9 +244,14 @@ impl Stateful for UpdateState {
         Ok(())
     }
 
-    fn take_deltas(&mut self, pool: &ComputePool) -> Result<Vec<StateDelta>> {
-        let deltas = pool.run(self.partitions.iter_mut().collect(), |partition| partition.state.take_delta())?;
-        Ok(deltas.into_iter().flatten().collect())
+    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
+        let mut deltas = Vec::new();
+        for partition in &mut self.partitions {
+            // Usually made ready in the batch; not where a commit was not foreseen.
+            deltas.extend(partition.delta.take());
+            deltas.extend(partition.state.take_delta()?);
+        }
+        Ok(deltas)
     }
 
     fn keys(&self) -> u64 {

@@ -14,7 +14,6 @@ use millpond_core::store::NodeState;
 use millpond_core::{BatchTime, PartitionBatch, StateChange, StateDelta};
 
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
-use crate::ComputePool;
 use crate::error::Result;
 use crate::shuffle::{concat, rename};
 
@@ -86,7 +85,7 @@ impl Stateful for WindowOperator {
         Ok(())
     }
 
-    fn take_deltas(&mut self, _: &ComputePool) -> Result<Vec<StateDelta>> {
+    fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
         Ok(std::mem::take(&mut self.deltas))
     }
 

@@ -44,9 +44,8 @@ impl JobRunner {
     }
 
     fn take_deltas(&mut self) -> Result<Vec<StateDelta>> {
-        let pool = &self.pool;
         let deltas = self.operators.iter_mut().filter_map(Operation::stateful_mut);
-        let deltas = deltas.map(|operator| operator.take_deltas(pool)).collect::<Result<Vec<_>>>()?;
+        let deltas = deltas.map(|operator| operator.take_deltas()).collect::<Result<Vec<_>>>()?;
         Ok(deltas.into_iter().flatten().collect())
     }
 }

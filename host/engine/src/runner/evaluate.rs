@@ -67,6 +67,7 @@ impl JobRunner {
         let context = BatchContext {
             batch_time,
             start: self.start,
+            is_commit: self.pending.batches + 1 >= self.options.commit_every,
             clock: &*clock,
             pool: TimedPool::new(&pool, &*clock),
             function: &*function,

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use millpond::{RowError, StreamingContext};
+use millpond::{RowError, StreamingContext, text};
 
 millpond::job!(ewma);
 
@@ -29,7 +29,7 @@ pub fn ewma(ctx: &mut StreamingContext) {
 
 /// What a line says.
 fn reading(line: &str) -> Result<(&str, f64), RowError> {
-    let (sensor, value) = line.split_once(',').ok_or("expected `sensorId,value`")?;
+    let (sensor, value) = text::split_once(line, ',').ok_or("expected `sensorId,value`")?;
     Ok((sensor, value.parse()?))
 }
 

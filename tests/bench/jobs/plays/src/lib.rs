@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use millpond::{RowError, StreamingContext};
+use millpond::{RowError, StreamingContext, text};
 
 millpond::job!(plays);
 
@@ -30,7 +30,7 @@ pub fn plays(ctx: &mut StreamingContext) {
 
 /// The video that a line tells of.
 fn video(line: &str) -> Result<&str, RowError> {
-    let (video, _) = line.split_once(',').ok_or("expected `videoId,unixSeconds`")?;
+    let (video, _) = text::split_once(line, ',').ok_or("expected `videoId,unixSeconds`")?;
     Ok(video)
 }
 
