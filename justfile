@@ -46,11 +46,12 @@ millpond *args: _host
 
 # The plugins have a target folder of their own: cargo gives the libraries of cdylib crates no hash in their names, so two
 # workspaces that build the same plugin into one folder overwrite each other's.
-# Run all tests: the host's with doctests, then the plugins' own
+# Run all tests: the host's with doctests, then the plugins' own, those of the bench included
 [group('test')]
 test: _guest
     cargo test --workspace
     cd plugins && CARGO_TARGET_DIR={{ quote(target / "plugins") }} cargo test --workspace
+    cd tests/bench/jobs && CARGO_TARGET_DIR={{ quote(target / "plugins") }} cargo test --workspace
 
 # Run the tests of one crate: just test-crate millpond-state
 [group('test')]
@@ -69,18 +70,21 @@ bench *args: _guest
 fmt:
     cargo fmt --all
     cd plugins && cargo fmt --all
+    cd tests/bench/jobs && cargo fmt --all
 
 # Check the format
 [group('checks')]
 fmt-check:
     cargo fmt --all --check
     cd plugins && cargo fmt --all --check
+    cd tests/bench/jobs && cargo fmt --all --check
 
 # Lint, warnings denied
 [group('checks')]
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings
     cd plugins && CARGO_TARGET_DIR={{ quote(target / "plugins") }} cargo clippy --workspace --all-targets -- -D warnings
+    cd tests/bench/jobs && CARGO_TARGET_DIR={{ quote(target / "plugins") }} cargo clippy --workspace --all-targets -- -D warnings
 
 # Build the documentation, warnings denied
 [group('checks')]

@@ -20,7 +20,8 @@ pub(crate) struct CombineLimits {
     pub(crate) bytes: usize,
 }
 
-/// 64 Ki keys and 8 MiB stay within a second-level cache or near it, and far below the guest's memory limit.
+/// At this bound there are 8 MiB of keys, 1 MiB of digests and 512 KiB of slots. Slots and digests, which every row reads, stay
+/// within a second-level cache or near it; all of it is far below the guest's memory limit.
 pub(crate) const COMBINE_LIMITS: CombineLimits = CombineLimits { keys: 64 * 1024, bytes: 8 * 1024 * 1024 };
 
 /// A table starts with at least so many slots and doubles when it is half full.
@@ -53,6 +54,15 @@ pub(crate) struct KeyTable<K: Key> {
     limits: CombineLimits,
 }
 
+/// What is at a place of the table.
+enum Look {
+    /// The key, whose row this is.
+    Found(usize),
+    Empty,
+    /// Another key.
+    Other,
+}
+
 /// Where a key's row is.
 pub(crate) enum Found {
     Old(usize),
@@ -79,29 +89,54 @@ impl<K: Key> KeyTable<K> {
     pub(crate) fn find_or_insert(&mut self, key: K::Ref<'_>) -> Found {
         let digest = K::digest(key);
         let hash = digest.hash();
-        let mask = self.slots.len() - 1;
-        let mut place = (hash >> self.shift) as usize;
-        for _ in 0..PROBE_MAX {
-            let slot = self.slots[place];
-            if slot == 0 {
-                self.insert(place, hash, digest, key);
-                return Found::New;
-            }
-            if (slot ^ tag(hash)) & !ROW_MASK == 0 {
-                let in_table = (slot & ROW_MASK) as usize - 1;
-                let row = self.base + in_table;
-                if self.digests[in_table] == digest && (digest.is_exact() || K::same_at(&self.keys, row, key)) {
-                    return Found::Old(row);
-                }
-            }
-            place = (place + 1) & mask;
+        let place = (hash >> self.shift) as usize;
+        // The first look is spelt out: most keys are found by it, and a loop costs an interruption check each time round.
+        match self.look(place, hash, digest, key) {
+            Look::Found(row) => Found::Old(row),
+            Look::Empty => self.insert(place, hash, digest, key),
+            Look::Other => self.find_further(place, hash, digest, key),
         }
-        self.forget();
-        self.insert((hash >> self.shift) as usize, hash, digest, key);
-        Found::New
     }
 
-    fn insert(&mut self, place: usize, hash: u64, digest: Digest, key: K::Ref<'_>) {
+    /// What is at a place.
+    #[inline]
+    fn look(&self, place: usize, hash: u64, digest: Digest, key: K::Ref<'_>) -> Look {
+        let slot = self.slots[place];
+        if (slot ^ tag(hash)) & !ROW_MASK == 0 && slot != 0 {
+            let in_table = (slot & ROW_MASK) as usize - 1;
+            let row = self.base + in_table;
+            if self.digests[in_table] == digest && (digest.is_exact() || self.is_key_of(row, key)) {
+                return Look::Found(row);
+            }
+        }
+        if slot == 0 { Look::Empty } else { Look::Other }
+    }
+
+    /// Goes on behind a place that another key has.
+    #[inline(never)]
+    fn find_further(&mut self, first: usize, hash: u64, digest: Digest, key: K::Ref<'_>) -> Found {
+        let mask = self.slots.len() - 1;
+        for step in 1..PROBE_MAX {
+            let place = (first + step) & mask;
+            match self.look(place, hash, digest, key) {
+                Look::Found(row) => return Found::Old(row),
+                Look::Empty => return self.insert(place, hash, digest, key),
+                Look::Other => {}
+            }
+        }
+        // The probe grew long: all slots are forgotten.
+        self.forget();
+        self.insert(first, hash, digest, key)
+    }
+
+    /// Whether a row has the key, where digests cannot tell.
+    #[inline(never)]
+    fn is_key_of(&self, row: usize, key: K::Ref<'_>) -> bool {
+        K::same_at(&self.keys, row, key)
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, place: usize, hash: u64, digest: Digest, key: K::Ref<'_>) -> Found {
         let full =
             self.rows - self.base >= self.limits.keys || K::byte_len(&self.keys) - self.base_bytes >= self.limits.bytes;
         let place = if full {
@@ -118,6 +153,7 @@ impl<K: Key> KeyTable<K> {
         if in_table * 2 > self.slots.len() {
             self.grow();
         }
+        Found::New
     }
 
     /// Appends the key once more: what has this row stays as output, and what comes now starts the key anew.

@@ -16,7 +16,7 @@ pub(crate) fn word(hash: u64, word: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
-/// Takes bytes into a running hash. Keys are short as a rule: up to 8 bytes cost one multiplication on the way from the bytes to
+/// Takes bytes into a running hash. Keys are short as a rule: up to 7 bytes cost one multiplication on the way from the bytes to
 /// the hash, up to 16 two.
 #[inline]
 pub(crate) fn bytes(hash: u64, bytes: &[u8]) -> u64 {
@@ -89,21 +89,35 @@ impl Digest {
     #[inline]
     pub(crate) fn of_bytes(key: &[u8]) -> Self {
         let length = key.len();
-        if length > DIGEST_BYTES {
-            return Self::of_hash(bytes(0, key));
-        }
-        let (low, high) = if let (Some(first), Some(last)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-            (u64::from_le_bytes(*first), u64::from_le_bytes(*last) >> 8 >> ((DIGEST_BYTES - length) * 8))
-        } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
-            let last = u64::from(u32::from_le_bytes(*last)) << ((length - 4) * 8);
-            (u64::from(u32::from_le_bytes(*first)) | last, 0)
-        } else if let (Some(first), Some(last)) = (key.first(), key.last()) {
-            let middle = u64::from(key[length / 2]) << (length / 2 * 8);
-            (u64::from(*first) | middle | u64::from(*last) << ((length - 1) * 8), 0)
+        let word = |at: usize| {
+            key.get(at..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |chunk| u32::from_le_bytes(*chunk))
+        };
+        // Overlapping reads cover every byte once the length is known. From 4 to 11 bytes they are the same three reads: lengths
+        // of words are hard to foresee, so a branch on them costs more than a read.
+        let (low, high) = if (4..=11).contains(&length) {
+            let second = length >> 3 << 2;
+            (u64::from(word(0)) | u64::from(word(second)) << 32, u64::from(word(length - 4)))
+        } else if let (Some(first), Some(last)) = (key.first(), key.last())
+            && length < 4
+        {
+            (u64::from(*first) | u64::from(key[length / 2]) << 8 | u64::from(*last) << 16, 0)
         } else {
-            (0, 0)
+            return Self::of_others(key);
         };
         Self { low, high: high | (length as u64) << 56 }
+    }
+
+    /// Of no bytes, or of more than most keys have: apart, so that the usual way stays small.
+    #[inline(never)]
+    fn of_others(key: &[u8]) -> Self {
+        match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            _ if key.is_empty() => Self { low: 0, high: 0 },
+            (Some(first), Some(last)) if key.len() <= DIGEST_BYTES => {
+                let high = u64::from_le_bytes(*last) >> 8 | (key.len() as u64) << 56;
+                Self { low: u64::from_le_bytes(*first), high }
+            }
+            _ => Self::of_hash(bytes(0, key)),
+        }
     }
 
     #[inline]

@@ -36,7 +36,9 @@ impl<T: Row> DStream<T> {
     /// **Order**: as [`sort_by`](Self::sort_by).
     /// **Errors**: the plan fails when `n` is 0.
     /// **Cost**: as [`sort_by`](Self::sort_by); a stage before it puts out its own first `n` rows (and those that tie with the
-    /// last of them) only.
+    /// last of them) only. Straight behind [`update_state_by_key`](Self::update_state_by_key), or a window whose totals are kept,
+    /// with no other reader of that stream, the host picks such rows in the state itself, if the order begins with a value
+    /// that is a number, a time or a bool, and not optional: then the rest is not even copied.
     /// **Source**: `RDD.takeOrdered`, inside `DStream.transform`.
     ///
     /// ```

@@ -1,4 +1,5 @@
-//! Takes a batch apart column by column, checking everything once so that reading rows needs no checks.
+//! Takes a batch apart column by column, checking everything once so that reading rows cannot fail. Reading is safe Rust all
+//! the same: it looks at bounds, and for text at character boundaries, again for each row.
 
 use crate::bindings::millpond::plugin::types::{Batch, Column, ColumnData, DataType, Failure, Field, VarData};
 use crate::bitmap::Bitmap;

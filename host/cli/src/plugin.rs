@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use millpond_core::BoxError;
 use serde::Deserialize;
@@ -215,8 +216,10 @@ fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let cannot_write = |source| Error::CannotWrite { path: path.to_owned(), source };
     let dir = path.parent().expect("the path has a folder");
     std::fs::create_dir_all(dir).map_err(cannot_write)?;
-    // Two builds at once must not write into one temporary file.
-    let temporary = path.with_extension(format!("{}.wasm.tmp", std::process::id()));
+    // Two builds at once, in one process or in two, must not write into one temporary file.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{number}.wasm.tmp", std::process::id()));
     let written = std::fs::File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes))
         .and_then(|()| std::fs::rename(&temporary, path));

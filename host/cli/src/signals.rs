@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first finishes the batch in hand, the second stops at once.
+//! Ctrl-C and SIGTERM: the first finishes the batch in hand (two, if one is being committed while the next is computed), the
+//! second stops at once.
 //!
 //! One wish can come as two signals: a terminal sends Ctrl-C to the whole process group, and a parent (`cargo run`, a
 //! supervisor) forwards its own besides. What follows the first within a moment is the same wish.

@@ -92,7 +92,7 @@ mod tests {
     fn json_summary_is_one_object_on_one_line() {
         let text = render_json("wordcount", "stopped", &summary(), Some("no input"));
         assert!(!text.contains('\n'), "{text}");
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&line["job"], &line["outcome"]), (&json!("wordcount"), &json!("stopped")));
         assert_eq!((&line["rows_in"], &line["hint"]), (&json!(2_000_000), &json!("no input")));
     }

@@ -57,9 +57,10 @@ impl Clock for SystemClock {
     }
 }
 
-/// Asks a job to stop: after the batch in hand, or at once.
+/// Asks a job to stop: after what is in hand, or at once.
 ///
-/// Clones share one signal. **Order**: a signal only ever rises (run, finish, abort).
+/// In hand is the batch that is being computed and, if it is not yet committed, the one before. Clones share one signal.
+/// **Order**: a signal only ever rises (run, finish, abort).
 #[derive(Clone, Debug, Default)]
 pub struct StopSignal {
     inner: Arc<(Mutex<Level>, Condvar)>,
@@ -80,12 +81,12 @@ impl StopSignal {
         Self::default()
     }
 
-    /// Finish the batch in hand, commit it, then stop.
+    /// Finish and commit what is in hand, then stop.
     pub fn finish(&self) {
         self.raise(Level::Finish);
     }
 
-    /// Stop at once; the batch in hand is not committed.
+    /// Stop at once: the batch that is being computed is dropped, one that is being committed is completed.
     pub fn abort(&self) {
         self.raise(Level::Abort);
     }

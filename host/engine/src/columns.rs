@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, Times
 
 use crate::error::{Error, Result};
 use crate::key;
+use crate::segmented::Segmented;
 
 /// Rows by slot, replaceable one by one.
 #[derive(Debug)]
@@ -29,10 +30,10 @@ struct Column {
 
 #[derive(Debug)]
 enum Values {
-    Boolean(Vec<bool>),
+    Boolean(Segmented<bool>),
     /// int64 and timestamp.
-    Integer(Vec<i64>),
-    Float(Vec<f64>),
+    Integer(Segmented<i64>),
+    Float(Segmented<f64>),
     /// utf8 and binary: a slot's bytes are `bytes[start..start + length]`.
     Bytes {
         spans: Vec<(u64, u32)>,
@@ -96,9 +97,9 @@ pub(crate) fn batch(node: &str, schema: &SchemaRef, columns: Vec<ArrayRef>, rows
 impl Column {
     fn new(field: &Field) -> Self {
         let values = match field.data_type() {
-            DataType::Boolean => Values::Boolean(Vec::new()),
-            DataType::Int64 | DataType::Timestamp(..) => Values::Integer(Vec::new()),
-            DataType::Float64 => Values::Float(Vec::new()),
+            DataType::Boolean => Values::Boolean(Segmented::default()),
+            DataType::Int64 | DataType::Timestamp(..) => Values::Integer(Segmented::default()),
+            DataType::Float64 => Values::Float(Segmented::default()),
             DataType::Utf8 | DataType::Binary => Values::Bytes { spans: Vec::new(), bytes: Vec::new(), garbage: 0 },
             other => unreachable!("the graph lets no column of type {other} through"),
         };
@@ -107,9 +108,9 @@ impl Column {
 
     fn memory_bytes(&self) -> usize {
         let values = match &self.values {
-            Values::Boolean(values) => values.capacity(),
-            Values::Integer(values) => values.capacity() * 8,
-            Values::Float(values) => values.capacity() * 8,
+            Values::Boolean(values) => values.memory_bytes(),
+            Values::Integer(values) => values.memory_bytes(),
+            Values::Float(values) => values.memory_bytes(),
             Values::Bytes { spans, bytes, .. } => spans.capacity() * size_of::<(u64, u32)>() + bytes.capacity(),
         };
         values + self.valid.as_ref().map_or(0, Vec::capacity)
@@ -117,9 +118,9 @@ impl Column {
 
     fn grow(&mut self, slots: usize) {
         match &mut self.values {
-            Values::Boolean(values) => values.resize(slots.max(values.len()), false),
-            Values::Integer(values) => values.resize(slots.max(values.len()), 0),
-            Values::Float(values) => values.resize(slots.max(values.len()), 0.0),
+            Values::Boolean(values) => values.grow(slots, false),
+            Values::Integer(values) => values.grow(slots, 0),
+            Values::Float(values) => values.grow(slots, 0.0),
             Values::Bytes { spans, .. } => spans.resize(slots.max(spans.len()), (0, 0)),
         }
         if let Some(valid) = &mut self.valid {

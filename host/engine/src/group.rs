@@ -5,6 +5,7 @@
 //! cache lines: its place, its record, and whatever the caller keeps by slot.
 
 use crate::key::Keys;
+use crate::segmented::Segmented;
 
 /// Keys with a dense slot number each. Freed slots are used again.
 #[derive(Debug, Default)]
@@ -12,8 +13,8 @@ pub(crate) struct KeyTable {
     /// Upper half: the hash's; lower half: slot + 1. 0 = empty. As many as a power of two, or none.
     places: Vec<u64>,
     /// Of each slot.
-    hashes: Vec<u64>,
-    keys: Vec<KeyRecord>,
+    hashes: Segmented<u64>,
+    keys: Segmented<KeyRecord>,
     /// Keys that do not fit into their record.
     bytes: Vec<u8>,
     free: Vec<u32>,
@@ -108,8 +109,9 @@ impl KeyTable {
     /// Approximate memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
-            + self.keys.capacity() * size_of::<KeyRecord>()
-            + (self.hashes.capacity() + self.places.capacity()) * 8
+            + self.keys.memory_bytes()
+            + self.hashes.memory_bytes()
+            + self.places.capacity() * 8
             + self.free.capacity() * 4
     }
 
@@ -148,9 +150,8 @@ impl KeyTable {
             }
             for (index, hash) in hashes.iter().enumerate() {
                 let key = keys.get(number * ROWS_AT_ONCE + index);
-                let is_known = guesses[index] != NO_SLOT
-                    && key.len() <= INLINE_BYTES
-                    && records[index] == KeyRecord::short(key);
+                let is_known =
+                    guesses[index] != NO_SLOT && key.len() <= INLINE_BYTES && records[index] == KeyRecord::short(key);
                 let (slot, is_new) = if is_known { (guesses[index], false) } else { self.insert(*hash, key) };
                 slots.push(slot);
                 new.push(is_new);
@@ -257,7 +258,7 @@ impl KeyTable {
     /// Empties the slot's place and moves up what was pushed behind it, so that no probe stops too early.
     fn vacate(&mut self, slot: u32) {
         let mask = self.places.len() - 1;
-        let home = |hashes: &[u64], entry: u64| hashes[(entry as u32 - 1) as usize] as usize & mask;
+        let home = |hashes: &Segmented<u64>, entry: u64| hashes[(entry as u32 - 1) as usize] as usize & mask;
         let wanted = entry(self.hashes[slot as usize], slot);
         let mut hole = self.hashes[slot as usize] as usize & mask;
         while self.places[hole] != wanted {

@@ -1,8 +1,9 @@
 //! Plan, operators, windows, scheduler and checkpoint protocol of Millpond: pure logic over the ports of `millpond-core`.
 //!
 //! A [`StreamGraph`] is a plan that was found to make sense. A [`JobRunner`] owns one job's graph, receivers, sinks and hot
-//! state, and runs its micro-batches one after the other; the tasks of a batch run on a [`ComputePool`] that all jobs of a
-//! process share. The engine opens no file and no connection and never reads a clock of its own.
+//! state. It computes its micro-batches one after the other, and commits each on a thread of its own while the next one is
+//! computed; the tasks of a batch run on a [`ComputePool`] that all jobs of a process share. The engine opens no file and no
+//! connection and never reads a clock of its own.
 //!
 //! Source: `org.apache.spark.streaming` (`StreamingContext`, `DStreamGraph`, `scheduler.JobGenerator`), with one atomic
 //! commit per batch in place of checkpoint and write-ahead log.
@@ -17,6 +18,7 @@ mod operators;
 mod options;
 mod pool;
 mod runner;
+mod segmented;
 mod shuffle;
 mod state;
 

@@ -4,7 +4,9 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
-/// A fixed set of compute threads. CPU-heavy work (user code, Arrow kernels, decoding) runs here and nowhere else.
+/// A fixed set of compute threads, for work that can be shared out, a task a partition: decoding, user code, shuffles, keyed
+/// state. A task that is alone runs on its job's thread, and so does what is done for a batch as a whole (sorting, finding
+/// what changed for a sink in mode `update`). Output and commits are encoded on the job's output thread.
 #[derive(Debug)]
 pub struct ComputePool {
     pool: rayon::ThreadPool,

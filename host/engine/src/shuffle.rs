@@ -50,7 +50,8 @@ pub(crate) struct Keyed<'a> {
 
 /// Finds out which of `targets` partitions each row belongs to. Without key columns everything goes into one.
 ///
-/// Cost: one hash a row here, one copy of the rows when they are fetched.
+/// Cost: one hash a row here, or, where all goes into one partition, when rows are fetched. Fetching copies the rows once, but
+/// for one partition made of a single batch it copies nothing.
 pub(crate) fn by_key(
     pool: &TimedPool<'_>,
     keyed: Keyed<'_>,
@@ -93,9 +94,14 @@ impl Shuffled {
             }
             Self::Spread { sources, .. } => {
                 let rows = sources.iter().map(|source| source.rows_of(target));
-                let places = (0..).zip(rows.clone()).flat_map(|(source, rows)| rows.iter().map(move |row| (source, *row as usize)));
+                let places = (0..)
+                    .zip(rows.clone())
+                    .flat_map(|(source, rows)| rows.iter().map(move |row| (source, *row as usize)));
                 let places: Vec<(usize, usize)> = places.collect();
-                let hashes = sources.iter().zip(rows).flat_map(|(source, rows)| rows.iter().map(|row| source.hashes[*row as usize]));
+                let hashes = sources
+                    .iter()
+                    .zip(rows)
+                    .flat_map(|(source, rows)| rows.iter().map(|row| source.hashes[*row as usize]));
                 let hashes: Vec<u64> = hashes.collect();
                 if places.is_empty() {
                     return Ok((RecordBatch::new_empty(Arc::clone(schema)), hashes));

@@ -88,7 +88,10 @@ impl Folder {
         let thread = thread::Builder::new().name("millpond-fold".to_owned()).spawn(move || run(worker));
         let thread = Some(thread.map_err(Error::open("start the checkpoint thread of", &dir))?);
         let fold_every_us = start.fold_every_ms.saturating_mul(1000);
-        Ok(Self { shared, thread, tuning, fold_every_us, last_request_us: start.now_us })
+        // Many jobs that start together would fold together for ever, and sled's trees get into each other's way.
+        let head_start_us = start.phase.checked_rem(fold_every_us).unwrap_or(0);
+        let last_request_us = start.now_us.saturating_sub(head_start_us);
+        Ok(Self { shared, thread, tuning, fold_every_us, last_request_us })
     }
 
     /// Waits while the log is too long, or says why that cannot get better. Call before a commit.
@@ -194,6 +197,8 @@ pub(crate) struct FolderStart {
     pub(crate) committed: u64,
     pub(crate) unfolded_bytes: u64,
     pub(crate) fold_every_ms: u64,
+    /// A number of the job's own: where in the interval its first fold falls.
+    pub(crate) phase: u64,
     pub(crate) now_us: u64,
 }
 

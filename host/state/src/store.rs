@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::fold;
 use crate::folder::Folder;
 use crate::log::{LogDisk, LogWriter, RealDisk};
+use crate::overlay::hash_key;
 use crate::record;
 use crate::recover::{Start, recover};
 use crate::tuning::Tuning;
@@ -34,8 +35,9 @@ pub struct StateOptions {
 /// A job's durable state in a folder.
 ///
 /// **State and effects**: a commit is durable when `commit` returns; all else happens on a thread of the store's own. The
-/// folder is locked from `open` to `close` (or drop). **Cost**: a commit is one append and one `fdatasync`. A store that is
-/// dropped without `close` recovers as after a crash.
+/// folder is locked from `open` to `close` (or drop). **Cost**: a commit is one append and one `fdatasync`; every 16 MiB of
+/// log a commit begins a new segment, which also syncs the folder. A store that is dropped without `close` recovers as
+/// after a crash.
 pub struct FileStateStore {
     options: StateOptions,
     tuning: Tuning,
@@ -109,6 +111,7 @@ impl FileStateStore {
             committed: last,
             unfolded_bytes,
             fold_every_ms: self.options.fold_every_ms,
+            phase: hash_key(self.options.job.as_bytes()),
             now_us: self.options.clock.monotonic_us(),
         };
         self.running = Some(Running { log, fold: fold::Folder::try_new(worker, start)?, last });

@@ -24,7 +24,7 @@ pub(crate) struct Tuning {
     pub(crate) close_fold_bytes_max: u64,
     /// Closing makes a snapshot when the state is not larger than this and something was folded since the last one.
     pub(crate) close_snapshot_bytes: u64,
-    /// The checkpoint store must open within this time ...
+    /// Opening the checkpoint store fails when it takes longer than this.
     pub(crate) open_limit: Duration,
 }
 

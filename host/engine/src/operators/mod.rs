@@ -23,9 +23,9 @@ use millpond_core::{
     BatchTime, Clock, Node, NodeId, PartitionBatch, PartitionId, Report, StateDelta, TaskInfo, UserFunction,
 };
 
+use crate::ComputePool;
 use crate::error::Result;
 use crate::shuffle::{self, Keyed, Shuffled};
-use crate::ComputePool;
 
 /// What all operators of one batch share.
 pub(crate) struct BatchContext<'a> {

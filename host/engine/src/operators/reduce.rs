@@ -37,11 +37,16 @@ pub(crate) fn merged(
 ) -> Result<Vec<(PartitionBatch, Vec<u64>)>> {
     let keyed = Keyed { node: node.name(), schema: &node.node.schema, key_columns: node.node.key_columns };
     let count = if keyed.key_columns == 0 { 1 } else { context.parallelism };
-    context.run_by_key(keyed, input, |partitions| vec![(); partitions], |(), partition, rows, hashes| {
-        let task = context.task(partition, count);
-        let merged = Merger { node, merge, function: context.function, task }.merge(&rows, hashes)?;
-        Ok((PartitionBatch { partition, rows: merged.rows }, merged.hashes))
-    })
+    context.run_by_key(
+        keyed,
+        input,
+        |partitions| vec![(); partitions],
+        |(), partition, rows, hashes| {
+            let task = context.task(partition, count);
+            let merged = Merger { node, merge, function: context.function, task }.merge(&rows, hashes)?;
+            Ok((PartitionBatch { partition, rows: merged.rows }, merged.hashes))
+        },
+    )
 }
 
 /// Puts one row of zeros, what a count of nothing is, into the only partition of a reduce without a key if that is empty.

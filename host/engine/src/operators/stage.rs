@@ -15,7 +15,7 @@ pub(crate) struct StageInput {
     pub(crate) place: Option<String>,
 }
 
-/// Runs user code over all partitions. `fetch` makes an item into rows on the compute thread (decoding a split, say), so
+/// Runs user code over all partitions. `fetch` makes an item into rows in the task that uses them (decoding a split, say), so
 /// that rows go from the input into user code without a stop in between.
 pub(crate) fn run<T: Send>(
     context: &BatchContext<'_>,

@@ -1,8 +1,9 @@
 //! Keyed state: the plugin's update function is called with the new values and the old state of each key.
 //!
-//! Rows are shuffled to the partition that holds their key's state; there they are grouped by key in arrival order, and all
-//! keys of the partition go to the plugin in one call. What comes out is every key with its state, or, where nothing
-//! downstream can tell, only what changed. Source: `PairDStreamFunctions.updateStateByKey`, `StateDStream`.
+//! Rows are shuffled to the partition that holds their key's state, unless they lie there already; there they are grouped by
+//! key in arrival order, and all keys of the partition go to the plugin in one call. What comes out is every key with its
+//! state, or, where nothing downstream can tell, only what changed or only what may be among the first rows of a `top_by`.
+//! Source: `PairDStreamFunctions.updateStateByKey`, `StateDStream`.
 
 use std::sync::Arc;
 
@@ -67,8 +68,7 @@ impl UpdateState {
         input_node: &Node,
         input: Rows,
     ) -> Result<Rows> {
-        let keyed =
-            Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
+        let keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
         let (every_batch, wanted) = (self.every_batch, &self.wanted);
         let partitions = &mut self.partitions;
         let partitions = context.run_by_key(

@@ -264,7 +264,7 @@ fn numbered(splits: &[Split]) -> Vec<(PartitionId, &Split)> {
     (0..).map(PartitionId).zip(splits).collect()
 }
 
-/// Reads and decodes one split, on a compute thread.
+/// Reads and decodes one split, in the task that needs its rows.
 fn read(context: &BatchContext<'_>, source: &SourceBatch, split: &Split) -> Result<RecordBatch> {
     let began_us = context.clock.monotonic_us();
     let decoded = source.reader.read(split).map_err(Error::port(format!("source `{}`", source.name)))?;

@@ -1,4 +1,4 @@
-//! One running job: its batches, one after the other, and the commits between them.
+//! One running job: its batches, computed one after the other, and their commits, each while the next batch is computed.
 //!
 //! ```text
 //! wait for the batch time -> poll receivers -> decode, stages, shuffles, operators
@@ -13,6 +13,8 @@
 mod commit;
 mod evaluate;
 mod output;
+#[cfg(test)]
+mod overlap_tests;
 mod recover;
 #[cfg(test)]
 mod tests;

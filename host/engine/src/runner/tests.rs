@@ -8,7 +8,7 @@ use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
 use millpond_core::{
     BatchTime, Classify, Clock, Epoch, Node, NodeId, Operator, OutputMode, Plan, Rejection, Report, StageOutput,
-    StopSignal, UpdateOutput,
+    StateStore, StopSignal, UpdateOutput,
 };
 use millpond_testkit::rows::{pair_schema, pairs, to_pairs};
 use millpond_testkit::{CollectListener, CollectSink, FakeFunction, ManualClock, MemoryStore, ScriptReceiver};
@@ -38,7 +38,7 @@ fn schema() -> SchemaRef {
 }
 
 /// source (key, value) -> the operator -> sink
-fn plan(operator: Operator) -> Plan {
+pub(super) fn plan(operator: Operator) -> Plan {
     let mut source = node("source in", Operator::Source("in".to_owned()), &[], schema(), 1);
     source.key_columns = 1;
     Plan {
@@ -87,13 +87,13 @@ fn custom_sums() -> FakeFunction {
 }
 
 /// One outside world that jobs come and go in.
-struct World {
+pub(super) struct World {
     plan: Plan,
     function: Arc<FakeFunction>,
     script: ScriptReceiver,
-    store: MemoryStore,
-    sink: CollectSink,
-    listener: CollectListener,
+    pub(super) store: MemoryStore,
+    pub(super) sink: CollectSink,
+    pub(super) listener: CollectListener,
     clock: ManualClock,
     mode: OutputMode,
     commit_every: u64,
@@ -102,7 +102,7 @@ struct World {
 }
 
 impl World {
-    fn new(plan: Plan, function: FakeFunction) -> Self {
+    pub(super) fn new(plan: Plan, function: FakeFunction) -> Self {
         let source = Arc::clone(&plan.nodes[0].schema);
         Self {
             plan,
@@ -120,6 +120,10 @@ impl World {
     }
 
     fn runner(&self, parallelism: usize) -> Result<JobRunner, Error> {
+        self.runner_with(parallelism, Box::new(self.store.clone()))
+    }
+
+    pub(super) fn runner_with(&self, parallelism: usize, store: Box<dyn StateStore>) -> Result<JobRunner, Error> {
         let options = JobOptions {
             name: "test".to_owned(),
             batch_interval_ms: INTERVAL,
@@ -136,7 +140,7 @@ impl World {
             transforms: BTreeMap::new(),
             sources: BTreeMap::from([("in".to_owned(), source)]),
             sinks: BTreeMap::from([("out".to_owned(), sink)]),
-            store: Box::new(self.store.clone()),
+            store,
             clock: Arc::new(self.clock.clone()),
             pool: Arc::new(ComputePool::try_new(2).unwrap()),
             listener: Arc::new(self.listener.clone()),
@@ -188,7 +192,7 @@ impl World {
     }
 
     /// Visible rows by batch, sorted.
-    fn output(&self) -> Vec<Vec<(String, i64)>> {
+    pub(super) fn output(&self) -> Vec<Vec<(String, i64)>> {
         let rows = |batch: Vec<RecordBatch>| {
             let mut rows: Vec<_> = batch.iter().flat_map(to_pairs).collect();
             rows.sort();
@@ -197,7 +201,7 @@ impl World {
         self.sink.batches().into_iter().map(|(_, batch)| rows(batch)).collect()
     }
 
-    fn push_all(&self, batches: &[Vec<(String, i64)>], partitions: usize) {
+    pub(super) fn push_all(&self, batches: &[Vec<(String, i64)>], partitions: usize) {
         for batch in batches {
             let mut parts = vec![Vec::new(); partitions];
             batch.iter().enumerate().for_each(|(at, row)| parts[at % partitions].push(row.clone()));

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::record;
 
 /// A segment that has reached this size is followed by a new one. Guess: small enough that deleting folded segments
-/// gives space back soon, large enough that creating one (two syncs) does not show.
+/// gives space back soon, large enough that creating one (one more sync) does not show.
 pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// A file of the log.

@@ -10,6 +10,8 @@
 //! it is written, and only when too few are left above it is everything looked at again.
 
 use super::keys::{Keys, Probe, word_len};
+use super::marks::Marks;
+use super::state::Changes;
 use super::top::by_value_then_key;
 
 /// How many averages per row of the answer lie above the threshold when it is set: more last longer, and cost more to sort out.
@@ -25,6 +27,16 @@ struct Line {
     averages: [f64; LANES],
 }
 
+/// What the state file does not have yet.
+struct Unwritten {
+    /// By place.
+    words: Marks,
+    /// By number in the other table.
+    others: Marks,
+    /// How many keys have a number in the file.
+    numbered: u32,
+}
+
 /// Averages by key.
 pub(super) struct Averages {
     lines: Vec<Line>,
@@ -34,17 +46,23 @@ pub(super) struct Averages {
     threshold: f64,
     /// Places whose average was written above the threshold, some more than once; none while they are not known.
     candidates: Option<Vec<usize>>,
+    /// None if no state is written.
+    unwritten: Option<Unwritten>,
 }
 
 impl Averages {
-    pub(super) fn new() -> Self {
+    /// None yet. Whether state is written must be known: what changes is marked for it.
+    pub(super) fn new(has_state: bool) -> Self {
+        let lines = 1 << 10;
+        let words = Marks::with_room(lines * LANES);
         Self {
-            lines: vec![Line::default(); 1 << 10],
+            lines: vec![Line::default(); lines],
             held: 0,
             others: Keys::new(),
             other_averages: vec![0.0],
             threshold: f64::NEG_INFINITY,
             candidates: None,
+            unwritten: has_state.then(|| Unwritten { words, others: Marks::default(), numbered: 0 }),
         }
     }
 
@@ -75,6 +93,7 @@ impl Averages {
                 let lane = found.trailing_zeros() as usize % LANES;
                 let average = next(line.averages[lane]);
                 line.averages[lane] = average;
+                self.mark(home * LANES + lane);
                 return self.notice(home * LANES + lane, average);
             }
             let empty = lanes(&line.keys, 0);
@@ -84,6 +103,13 @@ impl Averages {
                 return self.inserted(home * LANES + lane, first);
             }
             home += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn mark(&mut self, place: usize) {
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.words.set(place);
         }
     }
 
@@ -100,6 +126,7 @@ impl Averages {
     #[inline(never)]
     fn inserted(&mut self, place: usize, average: f64) {
         self.held += 1;
+        self.mark(place);
         // At most seven of ten places are taken: few keys stand behind their own line then.
         if self.held * 10 > self.lines.len() * LANES * 7 {
             self.grow();
@@ -111,17 +138,27 @@ impl Averages {
     fn grow(&mut self) {
         let fresh = vec![Line::default(); self.lines.len() * 3 / 2];
         let old = std::mem::replace(&mut self.lines, fresh);
-        for line in &old {
-            for (key, average) in line.keys.into_iter().zip(line.averages).filter(|(key, _)| *key != 0) {
+        let places = self.lines.len() * LANES;
+        let mut unwritten = self.unwritten.take();
+        let mut words = unwritten.as_mut().map(|Unwritten { words, .. }| {
+            let old = std::mem::replace(words, Marks::with_room(places));
+            (old, words)
+        });
+        for (number, line) in old.iter().enumerate() {
+            for (old_lane, key) in line.keys.into_iter().enumerate().filter(|(_, key)| *key != 0) {
                 let mut home = self.home(Probe::hash_of(key, 0, word_len(key)));
                 while lanes(&self.lines[home].keys, 0) == 0 {
                     home = (home + 1) % self.lines.len();
                 }
                 let lane = lanes(&self.lines[home].keys, 0).trailing_zeros() as usize;
                 self.lines[home].keys[lane] = key;
-                self.lines[home].averages[lane] = average;
+                self.lines[home].averages[lane] = line.averages[old_lane];
+                if let Some((old, words)) = &mut words {
+                    words.take_over(home * LANES + lane, old, number * LANES + old_lane);
+                }
             }
         }
+        self.unwritten = unwritten;
         self.candidates = None;
     }
 
@@ -132,6 +169,37 @@ impl Averages {
             Some(average) => *average = next(*average),
             None => self.other_averages.push(first),
         }
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.others.set(number);
+        }
+    }
+
+    /// Every average that was moved since the last time.
+    pub(super) fn write_changes(&mut self, out: &mut Changes) {
+        let Some(Unwritten { words, others, numbered }) = &mut self.unwritten else { return };
+        let new = self.held + self.others.end() - 1 - *numbered as usize;
+        out.restart(new, size_of::<u64>(), (words.count() + others.count()).saturating_sub(new));
+        words.drain(|place, number| {
+            let (line, lane) = (&self.lines[place / LANES], place % LANES);
+            let (key, average) = (line.keys[lane], line.averages[lane].to_le_bytes());
+            if *number == 0 {
+                *numbered += 1;
+                *number = *numbered;
+                out.add(&key.to_le_bytes()[..word_len(key)], average);
+            } else {
+                out.change(*number, average);
+            }
+        });
+        others.drain(|other, number| {
+            let average = self.other_averages[other].to_le_bytes();
+            if *number == 0 {
+                *numbered += 1;
+                *number = *numbered;
+                out.add(&self.others.key(other), average);
+            } else {
+                out.change(*number, average);
+            }
+        });
     }
 
     /// The highest averages, or all of them if `top` is 0; equal ones by key.

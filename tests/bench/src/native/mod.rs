@@ -6,12 +6,14 @@
 //! compared as two machine words, a hash table of indices over dense entries, a table per thread, no allocation per row.
 //!
 //! Ids are bytes to them, as they are to Millpond: nothing here parses `v000123` to a number. Lines end in a line feed. No state
-//! outlives the process, except for W1 with `--state`.
+//! outlives the process, except for W1 and W3 with `--state`: see `state.rs`.
 
 mod averages;
 mod block;
 mod keys;
+mod marks;
 mod number;
+mod state;
 mod team;
 mod top;
 mod w1;
@@ -25,8 +27,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+
+use self::state::StateFile;
 
 /// Which job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,7 +61,7 @@ pub(crate) struct NativeOptions {
     /// Files that make a batch
     #[arg(long, default_value_t = 1)]
     pub files_per_batch: usize,
-    /// W1: append changed counts to this file, synced before the answer is written
+    /// W1 and W3: append what changed in each batch to this file, synced before the answer is written
     #[arg(long)]
     pub state: Option<PathBuf>,
 }
@@ -73,14 +77,19 @@ impl NativeOptions {
         let file = File::create(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
         Ok(BufWriter::with_capacity(1 << 16, file))
     }
+
+    fn create_state(&self) -> Result<Option<StateFile>> {
+        self.state.as_deref().map(StateFile::try_new).transpose()
+    }
 }
 
 /// Does a job.
 ///
 /// # Errors
 ///
-/// A file cannot be read or written.
+/// A file cannot be read or written, or the job writes no state.
 pub(crate) fn run(job: NativeJob, options: &NativeOptions) -> Result<()> {
+    ensure!(job != NativeJob::W2 || options.state.is_none(), "W2 writes no state: leave out --state");
     match job {
         NativeJob::W1 => w1::run(options),
         NativeJob::W2 => w2::run(options),

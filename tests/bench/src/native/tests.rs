@@ -8,7 +8,7 @@ use std::path::Path;
 use super::*;
 use crate::data::random::Random;
 
-fn write_files(dir: &Path, files: &[String]) {
+pub(super) fn write_files(dir: &Path, files: &[String]) {
     for (number, text) in files.iter().enumerate() {
         fs::write(dir.join(format!("part-{number:04}.txt")), text).unwrap();
     }
@@ -53,7 +53,7 @@ fn counted(files: &[String], top: usize) -> String {
 }
 
 /// Words of all lengths around those where the code changes its way, in lines with odd spaces.
-fn odd_text(seed: u64, words: u64) -> String {
+pub(super) fn odd_text(seed: u64, words: u64) -> String {
     let mut random = Random::new(seed);
     let mut text = String::new();
     for _ in 0..words {
@@ -95,26 +95,6 @@ fn a_word_that_no_thread_has_first_is_still_found() {
     let files = [half("a") + &half("b")];
     assert!(answers(NativeJob::W1, &files, 2, 1, 1).starts_with("both\t10\n"));
     assert_eq!(answers(NativeJob::W1, &files, 2, 10, 1), counted(&files, 10));
-}
-
-#[test]
-fn state_is_written_before_the_answer_and_only_what_changed() {
-    let dir = tempfile::tempdir().unwrap();
-    write_files(dir.path(), &["a b a\n".to_owned(), "a\n".to_owned()]);
-    let (out, state) = (dir.path().join("out"), dir.path().join("state"));
-    let options = NativeOptions {
-        data: dir.path().to_owned(),
-        threads: 1,
-        out: out.clone(),
-        top: 10,
-        files_per_batch: 1,
-        state: Some(state.clone()),
-    };
-    run(NativeJob::W1, &options).unwrap();
-    assert_eq!(fs::read_to_string(out).unwrap(), "a\t2\nb\t1\n\na\t3\nb\t1\n\n");
-    let first = 4 + 2 * (4 + 1) + 4 + 2 * 12;
-    let second = 4 + 4 + 12;
-    assert_eq!(fs::read(state).unwrap().len(), first + second);
 }
 
 fn windowed(files: &[String], top: usize) -> String {

@@ -4,16 +4,16 @@
 //! has, in one of `n` tables, at least an `n`th of what the tenth there has, so a few dozen candidates are looked up in the
 //! other tables, and that is all the threads do together.
 
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 
 use super::block::{Block, Blocks};
 use super::keys::{Keys, Probe};
+use super::state::{Changes, StateFile};
 use super::team::Meeting;
 use super::top::{by_value_then_key, nth_largest};
 use super::{NativeOptions, write_batch};
@@ -27,13 +27,13 @@ struct Counter {
     written: Vec<u64>,
     /// Numbers of keys that may be among the first.
     candidates: Vec<usize>,
-    /// What changed in the batch.
-    changes: Vec<u8>,
+    /// What changed in the batch, if state is written.
+    changes: Option<Changes>,
 }
 
 impl Counter {
     fn new() -> Self {
-        Self { keys: Keys::new(), counts: vec![0], written: vec![0], candidates: Vec::new(), changes: Vec::new() }
+        Self { keys: Keys::new(), counts: vec![0], written: vec![0], candidates: Vec::new(), changes: None }
     }
 
     fn count(&mut self, block: Block<'_>) {
@@ -62,38 +62,32 @@ impl Counter {
         self.candidates.extend((0..self.counts.len()).filter(|number| is_candidate(&self.counts[*number])));
     }
 
-    /// Keys that are new, then every count that changed: number of keys, each with its length; number of counts, each with the
-    /// number of its key.
-    fn write_changes(&mut self) {
+    /// Every count that changed since the last time.
+    fn write_changes(&mut self, mut changes: Changes) {
         let (known, end) = (self.written.len(), self.counts.len());
-        let out = &mut self.changes;
-        out.clear();
-        out.extend_from_slice(&((end - known) as u32).to_le_bytes());
+        changes.restart(end - known, 8, known);
+        for (number, (count, written)) in self.counts.iter().zip(&mut self.written).enumerate() {
+            if count != written {
+                changes.change(number as u32, count.to_le_bytes());
+                *written = *count;
+            }
+        }
         let mut key = Vec::new();
         for number in known..end {
             key.clear();
             self.keys.write(number, &mut key);
-            out.extend_from_slice(&(key.len() as u32).to_le_bytes());
-            out.extend_from_slice(&key);
+            changes.add(&key, self.counts[number].to_le_bytes());
         }
-        self.written.resize(end, 0);
-        let at = out.len();
-        out.extend_from_slice(&[0; 4]);
-        let mut changed = 0_u32;
-        for (number, (count, written)) in self.counts.iter().zip(&mut self.written).enumerate() {
-            if count != written {
-                out.extend_from_slice(&(number as u32).to_le_bytes());
-                out.extend_from_slice(&count.to_le_bytes());
-                *written = *count;
-                changed += 1;
-            }
-        }
-        out[at..at + 4].copy_from_slice(&changed.to_le_bytes());
+        self.written.extend_from_slice(&self.counts[known..]);
+        self.changes = Some(changes);
     }
 }
 
-/// A batch's changes and its answer.
-type Commit = (Vec<u8>, Vec<(Vec<u8>, u64)>);
+/// A batch's answer, and what changed in it by thread, if state is written.
+struct Commit {
+    rows: Vec<(Vec<u8>, u64)>,
+    changes: Vec<Changes>,
+}
 
 /// Does the job.
 pub(super) fn run(options: &NativeOptions) -> Result<()> {
@@ -103,15 +97,16 @@ pub(super) fn run(options: &NativeOptions) -> Result<()> {
     let meeting = Meeting::new(threads);
     // One batch may be on its way to the disk while the next one is counted.
     let (commits, arriving) = sync_channel(1);
-    let state = options.state.as_deref().map(create_state).transpose()?;
-    let out = options.create_out()?;
+    let (written, spares): (Vec<_>, Vec<_>) = (0..threads).map(|_| channel()).unzip();
+    let (state, out) = (options.create_state()?, options.create_out()?);
     std::thread::scope(|scope| {
-        let writer = scope.spawn(move || write_commits(&arriving, state, out));
+        let writer = scope.spawn(move || write_commits(&arriving, &written, state, out));
         let workers: Vec<_> = (0..threads)
-            .map(|thread| {
+            .zip(spares)
+            .map(|(thread, spares)| {
                 let commits = (thread == 0).then(|| commits.clone());
                 let (batches, counters, meeting) = (&batches, &counters, &meeting);
-                scope.spawn(move || work(thread, options, batches, counters, meeting, commits.as_ref()))
+                scope.spawn(move || work(thread, options, batches, counters, meeting, &spares, commits.as_ref()))
             })
             .collect();
         drop(commits);
@@ -128,6 +123,7 @@ fn work(
     batches: &[Vec<PathBuf>],
     counters: &[Mutex<Counter>],
     meeting: &Meeting,
+    spares: &Receiver<Changes>,
     commits: Option<&SyncSender<Commit>>,
 ) -> Result<()> {
     let mut blocks = Blocks::default();
@@ -142,23 +138,22 @@ fn work(
             }
             counter.find_candidates(options.top, counters.len());
             if options.state.is_some() {
-                counter.write_changes();
+                counter.write_changes(spares.try_recv().unwrap_or_else(|_| Changes::new(thread)));
             }
         }
         meeting.wait();
         if let Some(commits) = commits {
-            let (rows, changes) = merge(counters, options.top);
             // The writer is gone when it failed; it says why.
-            commits.send((changes, rows)).ok();
+            commits.send(merge(counters, options.top)).ok();
         }
         meeting.wait();
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// The answer of a batch, and what changed in it.
-fn merge(counters: &[Mutex<Counter>], top: usize) -> (Vec<(Vec<u8>, u64)>, Vec<u8>) {
-    let counters: Vec<_> = counters.iter().map(lock).collect();
+/// What the threads have counted, taken together.
+fn merge(counters: &[Mutex<Counter>], top: usize) -> Commit {
+    let mut counters: Vec<_> = counters.iter().map(lock).collect();
     let mut rows: Vec<(Vec<u8>, u64)> = Vec::new();
     for (own, counter) in counters.iter().enumerate() {
         for number in &counter.candidates {
@@ -173,21 +168,26 @@ fn merge(counters: &[Mutex<Counter>], top: usize) -> (Vec<(Vec<u8>, u64)>, Vec<u
     if top > 0 {
         rows.truncate(top);
     }
-    (rows, counters.iter().flat_map(|counter| counter.changes.iter().copied()).collect())
+    Commit { rows, changes: counters.iter_mut().filter_map(|counter| counter.changes.take()).collect() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn create_state(path: &Path) -> Result<File> {
-    File::create(path).with_context(|| format!("cannot make {}", path.display()))
-}
-
-fn write_commits(arriving: &Receiver<Commit>, mut state: Option<File>, mut out: impl Write) -> Result<()> {
-    for (changes, rows) in arriving {
+fn write_commits(
+    arriving: &Receiver<Commit>,
+    written: &[Sender<Changes>],
+    mut state: Option<StateFile>,
+    mut out: impl Write,
+) -> Result<()> {
+    for Commit { rows, mut changes } in arriving {
         if let Some(state) = &mut state {
-            state.write_all(&changes).and_then(|()| state.sync_data()).context("cannot write the state")?;
+            state.commit(&mut changes)?;
+        }
+        for (written, changes) in written.iter().zip(changes) {
+            // A thread that is at its end needs them no more.
+            written.send(changes).ok();
         }
         write_batch(&mut out, &rows, |text, count| write!(text, "{count}"))?;
     }

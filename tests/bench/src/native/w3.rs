@@ -4,10 +4,13 @@
 //! and hands the readings to their owners, then works on what it was handed, part by part, so that a sensor's values keep their
 //! order. The tables are larger than the caches, so readings are worked on in groups: first the table is read at all their places, so that the
 //! waits for memory overlap, and then the averages are moved.
+//!
+//! With `--state`, what changed in a batch is appended to a file and synced before its answer is written, by the thread that
+//! writes the answers, while the others work on the next batch.
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow};
@@ -15,6 +18,7 @@ use anyhow::{Context, Result, anyhow};
 use super::averages::Averages;
 use super::block::{Block, Blocks};
 use super::keys::Probe;
+use super::state::{Changes, StateFile};
 use super::team::Meeting;
 use super::top::by_value_then_key;
 use super::{NativeOptions, number, write_batch};
@@ -125,8 +129,30 @@ fn work_on(parcel: &Parcel, averages: &mut Averages) {
     }
 }
 
-/// A thread's part of a batch's answer.
-type Part = Vec<(Vec<u8>, f64)>;
+/// A thread's part of a batch: of its answer, and what changed in it, if state is written.
+struct Part {
+    rows: Vec<(Vec<u8>, f64)>,
+    changes: Option<Changes>,
+}
+
+/// What ties a thread to the one that writes.
+struct ToWriter {
+    parts: SyncSender<Part>,
+    /// Changes that are written, so that their memory is used again.
+    written: Receiver<Changes>,
+}
+
+/// What ties the one that writes to a thread.
+struct FromWorker {
+    parts: Receiver<Part>,
+    written: Sender<Changes>,
+}
+
+fn connection() -> (ToWriter, FromWorker) {
+    // One batch may be on its way to the disk while the next one is worked on.
+    let ((parts, arriving), (written, back)) = (sync_channel(1), channel());
+    (ToWriter { parts, written: back }, FromWorker { parts: arriving, written })
+}
 
 /// What the threads share: parcels of this step and of the one before, by sender.
 struct Exchange {
@@ -138,18 +164,18 @@ struct Exchange {
 pub(super) fn run(options: &NativeOptions) -> Result<()> {
     let threads = options.threads.max(1);
     let batches = with_steps(options.batches()?, threads)?;
-    let out = options.create_out()?;
+    let (state, out) = (options.create_state()?, options.create_out()?);
     let parcels = [(); 2].map(|()| (0..threads).map(|_| RwLock::new(Parcels::new(threads))).collect());
     let exchange = Exchange { parcels, meeting: Meeting::new(threads) };
     std::thread::scope(|scope| {
         let (mut workers, mut parts) = (Vec::new(), Vec::new());
         for thread in 0..threads {
-            let (sender, receiver) = sync_channel(batches.len());
+            let (to_writer, from_worker) = connection();
             let (batches, exchange) = (&batches, &exchange);
-            parts.push(receiver);
-            workers.push(scope.spawn(move || work(thread, options, batches, exchange, &sender)));
+            parts.push(from_worker);
+            workers.push(scope.spawn(move || work(thread, options, batches, exchange, &to_writer)));
         }
-        let written = write_answers(batches.len(), &parts, options.top, out);
+        let written = write_batches(batches.len(), &parts, options.top, state, out);
         drop(parts);
         let worked = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a thread panicked"))?);
         worked.collect::<Result<Vec<()>>>()?;
@@ -168,10 +194,12 @@ fn work(
     options: &NativeOptions,
     batches: &[Vec<(PathBuf, usize)>],
     exchange: &Exchange,
-    parts: &SyncSender<Part>,
+    writer: &ToWriter,
 ) -> Result<()> {
     let threads = exchange.parcels[0].len();
-    let (mut blocks, mut averages, mut failed, mut step_number) = (Blocks::default(), Averages::new(), None, 0);
+    let has_state = options.state.is_some();
+    let (mut blocks, mut averages) = (Blocks::default(), Averages::new(has_state));
+    let (mut failed, mut step_number) = (None, 0);
     for batch in batches {
         for (path, steps) in batch {
             for step in 0..*steps {
@@ -192,8 +220,13 @@ fn work(
                 }
             }
         }
+        let changes = has_state.then(|| {
+            let mut changes = writer.written.try_recv().unwrap_or_else(|_| Changes::new(thread));
+            averages.write_changes(&mut changes);
+            changes
+        });
         // The writer is gone when it failed; it says why.
-        parts.send(averages.highest(options.top)).ok();
+        writer.parts.send(Part { rows: averages.highest(options.top), changes }).ok();
     }
     failed.map_or(Ok(()), Err)
 }
@@ -211,11 +244,26 @@ fn with_steps(batches: Vec<Vec<PathBuf>>, threads: usize) -> Result<Vec<Vec<(Pat
     batches.into_iter().map(|batch| batch.into_iter().map(steps).collect()).collect()
 }
 
-fn write_answers(batches: usize, parts: &[Receiver<Part>], top: usize, mut out: impl Write) -> Result<()> {
+fn write_batches(
+    batches: usize,
+    workers: &[FromWorker],
+    top: usize,
+    mut state: Option<StateFile>,
+    mut out: impl Write,
+) -> Result<()> {
     for _ in 0..batches {
-        let mut rows = Vec::new();
-        for part in parts {
-            rows.extend(part.recv().context("a thread ended early")?);
+        let (mut rows, mut changes) = (Vec::new(), Vec::new());
+        for worker in workers {
+            let part = worker.parts.recv().context("a thread ended early")?;
+            rows.extend(part.rows);
+            changes.extend(part.changes);
+        }
+        if let Some(state) = &mut state {
+            state.commit(&mut changes)?;
+        }
+        for (worker, changes) in workers.iter().zip(changes) {
+            // A thread that is at its end needs them no more.
+            worker.written.send(changes).ok();
         }
         rows.sort_unstable_by(by_value_then_key(f64::total_cmp));
         if top > 0 {

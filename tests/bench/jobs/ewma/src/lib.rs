@@ -17,7 +17,7 @@ pub fn ewma(ctx: &mut StreamingContext) {
     let top: usize = ctx.param_or("top", 10);
     let averages = ctx
         .text("readings")
-        .try_map::<(String, f64)>(|line| reading(line))
+        .try_map::<(String, f64)>(reading)
         .update_state_by_key(|values, average: Option<f64>| averaged(average, values))
         .columns(["sensor", "average"]);
     let ordered = match top {

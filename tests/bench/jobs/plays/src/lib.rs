@@ -16,11 +16,8 @@ pub fn plays(ctx: &mut StreamingContext) {
     let window = ctx.param_or("window", Duration::from_secs(60));
     let slide = ctx.param_or("slide", Duration::from_secs(10));
     let top: usize = ctx.param_or("top", 10);
-    let counts = ctx
-        .text("log")
-        .try_map::<String>(|line| video(line))
-        .count_by_value_and_window(window, slide)
-        .columns(["video", "plays"]);
+    let counts =
+        ctx.text("log").try_map::<String>(video).count_by_value_and_window(window, slide).columns(["video", "plays"]);
     let ordered = match top {
         0 => counts.sort_by(|(video, plays)| (Reverse(plays), video)),
         top => counts.top_by(top, |(video, plays)| (Reverse(plays), video)),
