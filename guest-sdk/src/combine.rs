@@ -90,10 +90,16 @@ impl<K: Key> KeyTable<K> {
         let digest = K::digest(key);
         let hash = digest.hash();
         let place = (hash >> self.shift) as usize;
-        // The first look is spelt out: most keys are found by it, and a loop costs an interruption check each time round.
+        // The first looks are spelt out: most keys are found by them, and a loop costs an interruption check each time round.
         match self.look(place, hash, digest, key) {
+            Look::Found(row) => return Found::Old(row),
+            Look::Empty => return self.insert(place, hash, digest, key),
+            Look::Other => {}
+        }
+        let second = (place + 1) & (self.slots.len() - 1);
+        match self.look(second, hash, digest, key) {
             Look::Found(row) => Found::Old(row),
-            Look::Empty => self.insert(place, hash, digest, key),
+            Look::Empty => self.insert(second, hash, digest, key),
             Look::Other => self.find_further(place, hash, digest, key),
         }
     }
@@ -112,11 +118,11 @@ impl<K: Key> KeyTable<K> {
         if slot == 0 { Look::Empty } else { Look::Other }
     }
 
-    /// Goes on behind a place that another key has.
+    /// Goes on behind two places that other keys have.
     #[inline(never)]
     fn find_further(&mut self, first: usize, hash: u64, digest: Digest, key: K::Ref<'_>) -> Found {
         let mask = self.slots.len() - 1;
-        for step in 1..PROBE_MAX {
+        for step in 2..PROBE_MAX {
             let place = (first + step) & mask;
             match self.look(place, hash, digest, key) {
                 Look::Found(row) => return Found::Old(row),
