@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, Rejection};
 use crate::failure::RowError;
 use crate::row::{self, Row};
+use crate::text::{self, Span};
 
 /// A callback that takes rows.
 pub(crate) type Push<'o, T> = dyn FnMut(<T as Row>::Ref<'_>) + 'o;
@@ -20,6 +21,44 @@ pub(crate) type Push<'o, T> = dyn FnMut(<T as Row>::Ref<'_>) + 'o;
 pub(crate) trait Chain<T: Row>: Send + Sync {
     /// Pushes every row into `out`, in order.
     fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, T>) -> Result<(), Failure>;
+
+    /// Itself, if all it does is split the input's text: a terminal may then take the pieces by their places.
+    fn as_split(&self) -> Option<&SplitRows> {
+        None
+    }
+}
+
+/// Splits the input's rows, text, into their pieces between a separator. Empty pieces are left out.
+///
+/// A terminal that counts takes the pieces by their places in the text of all rows, many at a time: without a call for each,
+/// and reading a piece in one go, as what stands behind it in the text may be read as well.
+pub(crate) struct SplitRows {
+    separator: char,
+}
+
+impl SplitRows {
+    pub(crate) fn new(separator: char) -> Self {
+        Self { separator }
+    }
+
+    /// Gives all pieces by their places, in order.
+    pub(crate) fn run_spans(&self, input: Input<'_>, mut out: impl FnMut(&str, &[Span])) -> Result<(), Failure> {
+        let (_, columns) = row::read_batch::<String>(input.batch, input.fields)?;
+        let (text, offsets) = columns.parts();
+        text::spans(text, offsets, self.separator, |spans| out(text, spans));
+        Ok(())
+    }
+}
+
+impl Chain<String> for SplitRows {
+    fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, String>) -> Result<(), Failure> {
+        let split = |row: &str| text::split(row, self.separator).filter(|piece| !piece.is_empty()).for_each(&mut *out);
+        Rows::<String>::new().run(input, cx, &mut { split })
+    }
+
+    fn as_split(&self) -> Option<&SplitRows> {
+        Some(self)
+    }
 }
 
 pub(crate) type SharedChain<T> = Arc<dyn Chain<T>>;

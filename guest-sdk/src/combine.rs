@@ -10,6 +10,7 @@ use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::failure;
 use crate::hash::Digest;
 use crate::row::{self, Comparable, Key, Row, Sum};
+use crate::text::Span;
 
 /// When the table forgets its slots.
 #[derive(Clone, Copy, Debug)]
@@ -87,31 +88,36 @@ impl<K: Key> KeyTable<K> {
     /// The row of the key; appends it if it is not in the table.
     #[inline]
     pub(crate) fn find_or_insert(&mut self, key: K::Ref<'_>) -> Found {
-        let digest = K::digest(key);
+        self.find_digest(K::digest(key), || key)
+    }
+
+    /// The same by a digest. The key itself is asked for only where it is needed.
+    #[inline]
+    fn find_digest<'k>(&mut self, digest: Digest, key: impl Fn() -> K::Ref<'k>) -> Found {
         let hash = digest.hash();
         let place = (hash >> self.shift) as usize;
         // The first looks are spelt out: most keys are found by them, and a loop costs an interruption check each time round.
-        match self.look(place, hash, digest, key) {
+        match self.look(place, hash, digest, &key) {
             Look::Found(row) => return Found::Old(row),
-            Look::Empty => return self.insert(place, hash, digest, key),
+            Look::Empty => return self.insert(place, hash, digest, key()),
             Look::Other => {}
         }
         let second = (place + 1) & (self.slots.len() - 1);
-        match self.look(second, hash, digest, key) {
+        match self.look(second, hash, digest, &key) {
             Look::Found(row) => Found::Old(row),
-            Look::Empty => self.insert(second, hash, digest, key),
-            Look::Other => self.find_further(place, hash, digest, key),
+            Look::Empty => self.insert(second, hash, digest, key()),
+            Look::Other => self.find_further(place, hash, digest, key()),
         }
     }
 
-    /// What is at a place.
-    #[inline]
-    fn look(&self, place: usize, hash: u64, digest: Digest, key: K::Ref<'_>) -> Look {
+    /// What is at a place. A call for each key would cost as much as the look.
+    #[inline(always)]
+    fn look<'k>(&self, place: usize, hash: u64, digest: Digest, key: &impl Fn() -> K::Ref<'k>) -> Look {
         let slot = self.slots[place];
         if (slot ^ tag(hash)) & !ROW_MASK == 0 && slot != 0 {
             let in_table = (slot & ROW_MASK) as usize - 1;
             let row = self.base + in_table;
-            if self.digests[in_table] == digest && (digest.is_exact() || self.is_key_of(row, key)) {
+            if self.digests[in_table] == digest && (digest.is_exact() || self.is_key_of(row, key())) {
                 return Look::Found(row);
             }
         }
@@ -124,7 +130,7 @@ impl<K: Key> KeyTable<K> {
         let mask = self.slots.len() - 1;
         for step in 2..PROBE_MAX {
             let place = (first + step) & mask;
-            match self.look(place, hash, digest, key) {
+            match self.look(place, hash, digest, &|| key) {
                 Look::Found(row) => return Found::Old(row),
                 Look::Empty => return self.insert(place, hash, digest, key),
                 Look::Other => {}
@@ -164,8 +170,7 @@ impl<K: Key> KeyTable<K> {
 
     /// Appends the key once more: what has this row stays as output, and what comes now starts the key anew.
     #[cold]
-    fn start_anew(&mut self, key: K::Ref<'_>, row: usize) {
-        let digest = K::digest(key);
+    fn start_anew(&mut self, digest: Digest, key: K::Ref<'_>, row: usize) {
         let hash = digest.hash();
         let entry = tag(hash) | (row - self.base + 1) as u32;
         let mask = self.slots.len() - 1;
@@ -191,13 +196,14 @@ impl<K: Key> KeyTable<K> {
         let mask = slots - 1;
         self.shift -= 1;
         self.slots = vec![0; slots];
-        for (digest, in_table) in self.digests.iter().zip(1u32..) {
+        // The newest first: a key that was started anew is to be found where it goes on.
+        for (index, digest) in self.digests.iter().enumerate().rev() {
             let hash = digest.hash();
             let mut place = (hash >> self.shift) as usize;
             while self.slots[place] != 0 {
                 place = (place + 1) & mask;
             }
-            self.slots[place] = tag(hash) | in_table;
+            self.slots[place] = tag(hash) | (index + 1) as u32;
         }
     }
 }
@@ -335,7 +341,7 @@ impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
         match self.table.find_or_insert(key) {
             Found::Old(row) => {
                 if !self.accumulate.merge(&mut self.store, row, value) {
-                    self.table.start_anew(key, row);
+                    self.table.start_anew(K::digest(key), key, row);
                     self.accumulate.insert(&mut self.store, value);
                 }
             }
@@ -348,6 +354,32 @@ impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
         K::write(self.table.keys, &mut columns);
         V::write(self.accumulate.finish(self.store), &mut columns);
         row::finish_batch(self.table.rows, columns)
+    }
+}
+
+impl<K: Key> Combiner<'_, K, i64, SumOf> {
+    /// Counts pieces of a text, each a key.
+    ///
+    /// **Panics**: if keys are no text.
+    pub(crate) fn count_spans(&mut self, text: &str, spans: &[Span]) {
+        for (start, end) in spans {
+            let (start, end) = (*start as usize, *end as usize);
+            let digest = Digest::of_part(text.as_bytes(), start, end);
+            let key = || K::of_text(&text[start..end]).expect("only rows of text are split");
+            let is_old = match self.table.find_digest(digest, key) {
+                Found::Old(row) => {
+                    let fits = Accumulate::<i64>::merge(self.accumulate, &mut self.store, row, 1);
+                    if !fits {
+                        self.table.start_anew(digest, key(), row);
+                    }
+                    fits
+                }
+                Found::New => false,
+            };
+            if !is_old {
+                Accumulate::<i64>::insert(self.accumulate, &mut self.store, 1);
+            }
+        }
     }
 }
 

@@ -44,6 +44,75 @@ pub fn split_once(text: &str, separator: char) -> Option<(&str, &str)> {
     Some((before, text.get(before.len() + 1..)?))
 }
 
+/// Where a piece of text begins and ends.
+pub(crate) type Span = (u32, u32);
+
+/// Spans that are given at a time.
+const SPANS: usize = 256;
+
+/// The places of all pieces that are not empty, of several texts that stand one behind the other: text `i` is
+/// `text[offsets[i]..offsets[i + 1]]`. The separator is ASCII.
+pub(crate) fn spans(text: &str, offsets: &[u32], separator: char, mut each: impl FnMut(&[Span])) {
+    let pattern = ONES.wrapping_mul(separator as u64);
+    let mut found = Found { spans: [(0, 0); SPANS], count: 0 };
+    let mut ends = offsets.iter().skip(1).copied();
+    let (mut start, mut end) = (0, ends.next());
+    for (block, base) in text.as_bytes().chunks(BLOCK).zip((0u32..).step_by(BLOCK)) {
+        let mut matches = matches_of(block, pattern);
+        while matches != 0 {
+            let at = base + matches.trailing_zeros();
+            matches &= matches - 1;
+            while let Some(row_end) = end.filter(|end| *end <= at) {
+                found.put(start, row_end, &mut each);
+                start = row_end;
+                end = ends.next();
+            }
+            found.put(start, at, &mut each);
+            start = at + 1;
+        }
+    }
+    for row_end in end.into_iter().chain(ends) {
+        found.put(start, row_end, &mut each);
+        start = row_end;
+    }
+    each(&found.spans[..found.count]);
+}
+
+/// Spans until there are many.
+struct Found {
+    spans: [Span; SPANS],
+    count: usize,
+}
+
+impl Found {
+    #[inline]
+    fn put(&mut self, start: u32, end: u32, each: &mut impl FnMut(&[Span])) {
+        // Without a branch on whether the piece is empty.
+        self.spans[self.count] = (start, end);
+        self.count += usize::from(end > start);
+        if self.count == SPANS {
+            each(&self.spans);
+            self.count = 0;
+        }
+    }
+}
+
+/// A bit for each byte of up to 64 that is the one of the pattern.
+#[inline]
+fn matches_of(block: &[u8], pattern: u64) -> u64 {
+    let matches = |word: &[u8; 8]| first_bits(zero_bytes(u64::from_le_bytes(*word) ^ pattern));
+    let all = |words: &[[u8; 8]]| words.iter().rev().fold(0, |all, word| all << 8 | matches(word));
+    match block.first_chunk::<BLOCK>() {
+        // A loop of known length is unrolled.
+        Some(block) => all(block.as_chunks::<8>().0),
+        None => {
+            let mut padded = [0; BLOCK];
+            padded[..block.len()].copy_from_slice(block);
+            all(padded.as_chunks::<8>().0) & ((1 << block.len()) - 1)
+        }
+    }
+}
+
 /// The iterator that [`split`] gives.
 #[derive(Clone, Debug)]
 pub struct Split<'a> {
@@ -154,6 +223,22 @@ mod tests {
             let separator = if comma { ',' } else { ' ' };
             prop_assert_eq!(split(&text, separator).collect::<Vec<_>>(), text.split(separator).collect::<Vec<_>>());
             prop_assert_eq!(split_once(&text, separator), text.split_once(separator));
+        }
+
+        #[test]
+        fn spans_are_the_pieces_of_every_row(rows in proptest::collection::vec("[ a\\u{e9}\\x00]{0,90}", 0..30), times in 1usize..20) {
+            let rows: Vec<&String> = rows.iter().cycle().take(rows.len() * times).collect();
+            let (mut text, mut offsets) = (String::new(), vec![0]);
+            for row in &rows {
+                text.push_str(row);
+                offsets.push(text.len() as u32);
+            }
+            let mut found = Vec::new();
+            spans(&text, &offsets, ' ', |spans| {
+                found.extend(spans.iter().map(|(start, end)| text[*start as usize..*end as usize].to_owned()));
+            });
+            let expected: Vec<&str> = rows.iter().flat_map(|row| row.split(' ')).filter(|piece| !piece.is_empty()).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{DStream, HostNode, MapFn, joined_names};
 use crate::bindings::millpond::plugin::dataflow::{ColumnMerge, Merge, Operator, Reduce, ReduceWindow, Window};
-use crate::bindings::millpond::plugin::types::{Batch, Failure};
-use crate::chain::Input;
+use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
+use crate::chain::{Chain, Input, StageCx};
 use crate::combine::{Accumulate, COMBINE_LIMITS, Combiner, Custom, Extreme, SumOf};
 use crate::plan::{Code, MergeFn, NodeName, renamed};
 use crate::row::{self, Comparable, Key, Number, Row, Sum};
@@ -79,18 +79,31 @@ impl<T: Row> DStream<T> {
         names: Vec<String>,
         split: impl for<'a> MapFn<'a, T, (K, V)> + Send + Sync + 'static,
     ) -> DStream<U> {
-        let schema = renamed(row::fields::<(K, V)>(""), &names);
         let Merging { accumulate, merge, code } = merging;
-        let stage = self.stage(Some("combine"), schema.clone(), K::WIDTH, move |chain, input, cx| {
-            let mut combiner = Combiner::<K, V, A>::new(&accumulate, COMBINE_LIMITS, row::batch_bytes(&input.batch));
+        let schema = renamed(row::fields::<(K, V)>(""), &names);
+        self.merged_by(over, (merge, code), schema, K::WIDTH, move |chain, input, cx| {
+            let bytes = row::batch_bytes(&input.batch);
+            let mut combiner = Combiner::<K, V, A>::new(&accumulate, COMBINE_LIMITS, bytes);
             chain.run(input, cx, &mut |row| {
                 let (key, value) = split(row);
                 combiner.add(key, value);
             })?;
             combiner.finish()
-        });
+        })
+    }
+
+    /// A stage that combines, and the host's node that merges what comes out of it.
+    fn merged_by<U: Row>(
+        &self,
+        over: Over,
+        (merge, code): (Merge, Code),
+        schema: Vec<Field>,
+        key_columns: usize,
+        combine: impl Fn(&dyn Chain<T>, Input<'_>, &StageCx) -> Result<Batch, Failure> + Send + Sync + 'static,
+    ) -> DStream<U> {
+        let stage = self.stage(Some("combine"), schema.clone(), key_columns, combine);
         // A count of nothing is 0; anything else of nothing is nothing.
-        let zero_when_empty = K::WIDTH == 0 && matches!(&merge, Merge::Columns(_));
+        let zero_when_empty = key_columns == 0 && matches!(&merge, Merge::Columns(_));
         let (name, operator) = match over {
             Over::Batch => (NodeName::Numbered("reduce"), Operator::Reduce(Reduce { merge, zero_when_empty })),
             Over::Window { operator, window, invertible } => {
@@ -98,7 +111,7 @@ impl<T: Row> DStream<T> {
                 (NodeName::Stateful(operator), Operator::ReduceWindow(reduce))
             }
         };
-        self.then(HostNode { name, operator, inputs: vec![stage], schema, key_columns: K::WIDTH, code })
+        self.then(HostNode { name, operator, inputs: vec![stage], schema, key_columns, code })
     }
 
     /// One row a batch: how many rows it has.
@@ -145,7 +158,22 @@ impl<T: Key> DStream<T> {
     /// # });
     /// ```
     pub fn count_by_value(&self) -> DStream<(T, i64)> {
-        self.merged::<T, i64, _, _>(Over::Batch, Merging::sum::<i64>(), self.names_and_count(), |row| (row, 1))
+        self.counted(Over::Batch)
+    }
+
+    /// How often each row occurs.
+    pub(super) fn counted(&self, over: Over) -> DStream<(T, i64)> {
+        let Merging { accumulate, merge, code } = Merging::sum::<i64>();
+        let schema = renamed(row::fields::<(T, i64)>(""), &self.names_and_count());
+        self.merged_by(over, (merge, code), schema, T::WIDTH, move |chain, input, cx| {
+            let bytes = row::batch_bytes(&input.batch);
+            let mut combiner = Combiner::<T, i64, SumOf>::new(&accumulate, COMBINE_LIMITS, bytes);
+            match chain.as_split() {
+                Some(split) => split.run_spans(input, |text, spans| combiner.count_spans(text, spans))?,
+                None => chain.run(input, cx, &mut |row| combiner.add(row, 1))?,
+            }
+            combiner.finish()
+        })
     }
 
     pub(super) fn names_and_count(&self) -> Vec<String> {

@@ -122,7 +122,7 @@ impl<T: Key> DStream<T> {
     /// ```
     pub fn count_by_value_and_window(&self, length: Duration, slide: Duration) -> DStream<(T, i64)> {
         let over = self.over("count_by_value_and_window", length, slide, true);
-        self.merged::<T, i64, _, _>(over, Merging::sum::<i64>(), self.names_and_count(), |row| (row, 1))
+        self.counted(over)
     }
 }
 

@@ -95,6 +95,13 @@ pub trait Row: Sized + 'static {
     /// Appends a row whose value nobody will look at (the slot of a null).
     fn push_empty(columns: &mut Self::Columns);
 
+    /// The row that is this text, if rows are text.
+    #[doc(hidden)]
+    #[inline]
+    fn of_text(_text: &str) -> Option<Self::Ref<'_>> {
+        None
+    }
+
     /// Removes all rows, keeps the memory.
     fn clear(columns: &mut Self::Columns);
 

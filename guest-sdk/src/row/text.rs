@@ -34,6 +34,13 @@ impl Default for BytesColumn {
     }
 }
 
+impl TextColumn {
+    /// The text of all rows, and where each begins; one more than there are rows.
+    pub(crate) fn parts(&self) -> (&str, &[u32]) {
+        (&self.text, &self.offsets)
+    }
+}
+
 /// Where row `row` begins and ends.
 #[inline]
 fn range(offsets: &[u32], row: usize) -> std::ops::Range<usize> {
@@ -71,6 +78,11 @@ impl Row for String {
     fn push(columns: &mut TextColumn, row: &str) {
         columns.text.push_str(row);
         columns.offsets.push(columns.text.len() as u32);
+    }
+
+    #[inline]
+    fn of_text(text: &str) -> Option<&str> {
+        Some(text)
     }
 
     fn push_empty(columns: &mut TextColumn) {

@@ -123,6 +123,19 @@ proptest! {
             let rows = last(batches).iter().flat_map(|(key, n)| (0..*n).map(move |_| key.clone()));
             Some(rows.filter(|key| key != "a").collect())
         })?;
+        // Both ways of split: as the first operator, where a count takes pieces by their places, and behind another one.
+        check(&run, |ctx| {
+            pairs(ctx).map_owned(|(key, n)| format!(" {key} {n} {key}")).cache().split(' ').count_by_value().sink("out");
+        }, |batches| {
+            let words = last(batches).iter().flat_map(|(key, n)| [key.clone(), n.to_string(), key.clone()]);
+            Some(counts(words.filter(|word| !word.is_empty()).map(|word| (word, 1))))
+        })?;
+        check(&run, |ctx| {
+            pairs(ctx).map_owned(|(key, n)| format!("{key},,{n}")).split(',').sink("out");
+        }, |batches| {
+            let words = last(batches).iter().flat_map(|(key, n)| [key.clone(), n.to_string()]);
+            Some(words.filter(|word| !word.is_empty()).collect())
+        })?;
         check(&run, |ctx| {
             pairs(ctx).map::<i64>(|(_, n)| n).key_by::<bool>(|n| n > 0).map_values::<(i64, i64)>(|n| (n, -n)).sink("out");
         }, |batches| {

@@ -1,7 +1,7 @@
 //! `run --report FILE`: what each batch was and cost, as JSON lines, for other programs.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,17 +21,32 @@ pub(crate) struct ReportFile {
 struct Out {
     file: BufWriter<File>,
     /// The first error; nothing is written after it.
-    failed: Option<std::io::Error>,
+    failed: Option<io::Error>,
 }
 
 impl ReportFile {
-    /// Makes the file, or empties it.
+    /// Makes the file if it is not there. What is in it stays until [`ReportFile::begin`]: the job may not start, because it
+    /// runs already and is writing its own report there.
     ///
     /// **Errors**: MP0111 when it cannot be made.
     pub(crate) fn create(path: &Path, next: Arc<dyn Listener>) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|source| Error::Report { path: path.to_owned(), source })?;
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|source| Error::Report { path: path.to_owned(), source })?;
         let out = Mutex::new(Out { file: BufWriter::new(file), failed: None });
         Ok(Self { path: path.to_owned(), next, out })
+    }
+
+    /// Empties the file: the job starts.
+    ///
+    /// **Errors**: MP0111 when that fails.
+    pub(crate) fn begin(&self) -> Result<(), Error> {
+        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let emptied = match out.file.get_ref().set_len(0) {
+            // A pipe or a device has nothing to empty.
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+            _ => Ok(()),
+        };
+        emptied.map_err(|source| Error::Report { path: self.path.clone(), source })
     }
 
     /// Writes the last line.
@@ -50,7 +65,8 @@ impl ReportFile {
     fn write(&self, line: &Value) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         if out.failed.is_none() {
-            out.failed = writeln!(out.file, "{line}").err();
+            // At once: somebody may be reading along.
+            out.failed = writeln!(out.file, "{line}").and_then(|()| out.file.flush()).err();
         }
     }
 }
@@ -125,7 +141,10 @@ mod tests {
     fn a_line_a_batch_and_the_totals() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.jsonl");
+        std::fs::write(&path, "the report of a run that goes on\n").unwrap();
         let file = ReportFile::create(&path, Arc::new(Nobody)).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("the report"), "the job has not started");
+        file.begin().unwrap();
         let phases = PhaseTimes { guest_us: 7, ..PhaseTimes::default() };
         file.batch_completed(&BatchReport { batch_time_ms: 500, rows_in: 3, phases, ..BatchReport::default() });
         file.finish(&Summary { batches: 1, phases, ..Summary::default() }).unwrap();

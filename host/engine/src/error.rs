@@ -184,6 +184,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The thread that commits could not be started.
+    #[error("the thread that commits cannot be started: {reason}")]
+    OutputThread {
+        /// Why.
+        reason: String,
+    },
     /// Arrow refused something that the engine took for granted.
     #[error("node `{node}`: {source}")]
     Arrow {
@@ -258,7 +264,7 @@ impl Classify for Error {
             Self::TaskPanicked { .. } => "MP0803",
             Self::Aborted { .. } => "MP0804",
             Self::TooLarge { .. } => "MP0805",
-            Self::Pool { .. } | Self::Arrow { .. } => "MP0901",
+            Self::Pool { .. } | Self::OutputThread { .. } | Self::Arrow { .. } => "MP0901",
             Self::Port { source, .. } | Self::UserCode { source } => return source.0.code(),
         })
     }
@@ -267,7 +273,7 @@ impl Classify for Error {
         match self {
             Self::Port { source, .. } | Self::UserCode { source } => source.0.domain(),
             Self::TaskPanicked { .. } | Self::Arrow { .. } | Self::StateContent { .. } => Domain::Internal,
-            Self::Pool { .. } => Domain::External,
+            Self::Pool { .. } | Self::OutputThread { .. } => Domain::External,
             _ => Domain::User,
         }
     }

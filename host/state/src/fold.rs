@@ -21,7 +21,8 @@ pub(crate) struct Folder {
     thread: Option<JoinHandle<()>>,
     tuning: Tuning,
     fold_every_us: u64,
-    last_request_us: u64,
+    /// When the next fold is due by time.
+    due_us: u64,
 }
 
 /// What both threads see.
@@ -90,8 +91,8 @@ impl Folder {
         let fold_every_us = start.fold_every_ms.saturating_mul(1000);
         // Many jobs that start together would fold together for ever, and sled's trees get into each other's way.
         let head_start_us = start.phase.checked_rem(fold_every_us).unwrap_or(0);
-        let last_request_us = start.now_us.saturating_sub(head_start_us);
-        Ok(Self { shared, thread, tuning, fold_every_us, last_request_us })
+        let due_us = start.now_us.saturating_add(fold_every_us - head_start_us);
+        Ok(Self { shared, thread, tuning, fold_every_us, due_us })
     }
 
     /// Waits while the log is too long, or says why that cannot get better. Call before a commit.
@@ -120,12 +121,12 @@ impl Folder {
         state.committed = epoch;
         state.unfolded_bytes += bytes;
         let idle = state.asked == state.ended;
-        let due = now_us.saturating_sub(self.last_request_us) >= self.fold_every_us;
+        let due = now_us >= self.due_us;
         // After a failure only time asks for the next try, or a full disk would keep the thread busy.
         let long = state.unfolded_bytes >= self.tuning.fold_bytes && state.failure.is_none();
         if idle && (due || long) {
             self.ask(&mut state, false);
-            self.last_request_us = now_us;
+            self.due_us = now_us.saturating_add(self.fold_every_us);
         }
     }
 

@@ -41,6 +41,7 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
     let listener: Arc<dyn Listener> = report.clone().map_or(progress as _, |report| report as _);
     let outside = Outside { is_fresh: args.fresh, state_dir: state_dir.clone(), clock, listener };
     let (mut runner, had_commit) = assemble(job, outside, &runtime, screen)?;
+    report.as_ref().map_or(Ok(()), |report| report.begin())?;
     signals::listen(&runtime, &stop, screen)?;
     if format == LogFormat::Text {
         screen.start_live();
@@ -63,8 +64,9 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
         LogFormat::Text => summary::render(&name, how, &summary, hint.as_deref()),
         LogFormat::Json => summary::render_json(&name, how, &summary, hint.as_deref()),
     });
+    let reported = report.map_or(Ok(()), |report| report.finish(&summary));
     result.map_err(|error| Failure::Job(BoxError::from(error)))?;
-    report.map_or(Ok(()), |report| report.finish(&summary)).map_err(|error| Failure::Job(error.into()))
+    reported.map_err(|error| Failure::Job(error.into()))
 }
 
 /// What a run needs besides the job.

@@ -259,6 +259,9 @@ impl JobRunner {
 
     fn commit_rest(&mut self) -> Result<()> {
         self.settle()?;
+        if self.failed {
+            return Err(Error::Aborted { batch_time: self.last.unwrap_or(self.start).0 });
+        }
         if self.pending.batches == 0 && self.pending.progress.is_empty() {
             return Ok(());
         }
@@ -358,7 +361,12 @@ impl JobRunner {
         report.processing_us = delivered.done_us.saturating_sub(began_us);
         self.summary.processing_us += delivered.done_us.saturating_sub(began_us.max(self.done_us));
         self.done_us = delivered.done_us;
-        self.account(&report, counts);
+        // The listener is not the runner's own code.
+        let told = catch_unwind(AssertUnwindSafe(|| self.account(&report, counts)));
+        told.map_err(|panic| {
+            self.failed = true;
+            Error::TaskPanicked { batch_time: report.batch_time_ms, message: panic_message(&*panic) }
+        })?;
         Ok(Some(report))
     }
 

@@ -69,7 +69,7 @@ impl OutputThread {
         let thread = Builder::new()
             .name("millpond-output".to_owned())
             .spawn(move || side.run(&inbox, &outbox))
-            .map_err(|error| Error::Pool { threads: 1, reason: error.to_string() })?;
+            .map_err(|error| Error::OutputThread { reason: error.to_string() })?;
         Ok(Self { requests: Some(requests), answers, thread: Some(thread) })
     }
 
@@ -133,7 +133,7 @@ impl OutputSide {
                         break;
                     }
                 }
-                Request::Abort => self.abort(),
+                Request::Abort => self.abort_guarded(),
             }
         }
         if let Err(error) = self.store.close() {
@@ -152,7 +152,7 @@ impl OutputSide {
             .unwrap_or_else(|panic| Err(Error::TaskPanicked { batch_time, message: super::panic_message(&*panic) }));
         if outcome.is_err() {
             self.failed = true;
-            self.abort();
+            self.abort_guarded();
         }
         outcome
     }
@@ -191,6 +191,13 @@ impl OutputSide {
 
     fn sink(&mut self, name: &str) -> &mut dyn Sink {
         &mut **self.sinks.get_mut(name).expect("the runner was made with every sink of the plan")
+    }
+
+    /// Drops what is prepared; a sink that panics meanwhile does not keep the store from being closed.
+    fn abort_guarded(&mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.abort())).is_err() {
+            warn!(job = self.job, "a sink panicked while it dropped prepared output");
+        }
     }
 
     fn abort(&mut self) {

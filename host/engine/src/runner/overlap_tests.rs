@@ -39,6 +39,11 @@ impl StateStore for OverlapStore {
 
 /// Three batches of one row; `second` is called when the second one is computed, while the first is being committed.
 fn overlapping(second: impl Fn() + Send + Sync + 'static) -> (World, JobRunner) {
+    overlapping_every(1, second)
+}
+
+/// The same with a commit after every so many batches; with several the first one does not wait.
+fn overlapping_every(commit_every: u64, second: impl Fn() + Send + Sync + 'static) -> (World, JobRunner) {
     let (tell, second_batch) = mpsc::sync_channel(1);
     let calls = AtomicUsize::new(0);
     let function = FakeFunction::new().stage(1, move |_, rows| {
@@ -48,7 +53,8 @@ fn overlapping(second: impl Fn() + Send + Sync + 'static) -> (World, JobRunner) 
         }
         Ok(StageOutput { batch: rows.clone(), rejected: Vec::new() })
     });
-    let world = World::new(plan(Operator::Stage(String::new())), function);
+    let mut world = World::new(plan(Operator::Stage(String::new())), function);
+    world.commit_every = commit_every;
     world.push_all(&[vec![("a".to_owned(), 1)], vec![("b".to_owned(), 2)], vec![("c".to_owned(), 3)]], 1);
     let store = OverlapStore { inner: world.store.clone(), second_batch };
     let runner = world.runner_with(1, Box::new(store)).unwrap();
@@ -83,4 +89,35 @@ fn a_commit_that_fails_drops_the_batch_that_was_computed_meanwhile() {
     assert!(error.to_string().contains("commit 1"), "{error}");
     assert_eq!((world.store.epoch(), world.output().len(), world.sink.prepared()), (Epoch(0), 0, 0));
     assert!(runner.run_batch(runner.next_batch_time()).is_err(), "the runner is of no more use");
+}
+
+#[test]
+fn what_was_prepared_for_a_later_commit_is_dropped_when_a_batch_fails() {
+    let (world, mut runner) = overlapping_every(2, || panic!("boom"));
+    assert_eq!(runner.run(&StopSignal::new()).unwrap_err().code().0, "MP0803");
+    drop(runner);
+    assert_eq!((world.store.epoch(), world.output().len(), world.sink.prepared()), (Epoch(0), 0, 0));
+}
+
+#[test]
+fn a_store_that_panics_fails_the_job_and_nothing_comes_out() {
+    let (world, runner) = overlapping(|| {});
+    drop(runner);
+    // Nobody tells the store that batch 2 is computed: it gives up with a panic.
+    let (_, silent) = mpsc::sync_channel(1);
+    let mut runner =
+        world.runner_with(1, Box::new(OverlapStore { inner: world.store.clone(), second_batch: silent })).unwrap();
+    let error = runner.run(&StopSignal::new()).unwrap_err();
+    assert_eq!(error.code().0, "MP0803");
+    assert!(error.to_string().contains("batch 2 is computed meanwhile"), "{error}");
+    assert_eq!((world.store.epoch(), world.output().len(), world.sink.prepared()), (Epoch(0), 0, 0));
+}
+
+#[test]
+fn finishing_after_a_failure_is_no_success() {
+    let (world, mut runner) = overlapping_every(1, || {});
+    world.sink.fail_at(runner.next_batch_time());
+    assert!(runner.run_batch(runner.next_batch_time()).is_err());
+    assert!(runner.finish().is_err());
+    assert_eq!(world.store.epoch(), Epoch(0));
 }

@@ -96,7 +96,7 @@ pub(super) struct World {
     pub(super) listener: CollectListener,
     clock: ManualClock,
     mode: OutputMode,
-    commit_every: u64,
+    pub(super) commit_every: u64,
     on_bad_record: OnBadRecord,
     trigger: Trigger,
 }

@@ -246,7 +246,11 @@ fn result(work: &Work, units: f64, sides: &Sides) -> CaseResult {
         vec![figure("throughput", work.unit, &ours).beside(&ours, &native).must(Bar::RatioAtLeast(work.ratio_min))];
     let plain = speed(&sides.native);
     if work.has_state {
-        figures.push(figure("throughput, beside native without state", work.unit, &ours).beside(&ours, &plain));
+        figures.push(
+            figure("throughput, beside native without state", work.unit, &ours)
+                .beside(&ours, &plain)
+                .must(Bar::RatioAtLeast(work.ratio_min)),
+        );
         figures.push(figure(WITH_STATE, work.unit, &native));
     }
     figures.push(figure(WITHOUT_STATE, work.unit, &plain));

@@ -20,6 +20,7 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("map", |rows| rows.map::<Pair>(|(key, n)| (key, n + 1))),
     ("map_owned", |rows| rows.map_owned(|(key, n)| (format!("{key}{key}"), n))),
     ("flat_map", |rows| rows.flat_map::<Pair>(|(key, n), out| (0..n).for_each(|i| out.push((key, i))))),
+    ("split", |rows| rows.map_owned(|(key, n)| format!("{key} {n}")).cache().split(' ').count_by_value()),
     ("filter", |rows| rows.filter(|(key, _)| key != "a")),
     ("key_by", |rows| rows.key_by::<bool>(|(_, n)| n > 0).map::<Pair>(|(_, row)| row)),
     ("map_values", |rows| rows.map_values::<i64>(|n| n * n)),
