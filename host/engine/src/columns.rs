@@ -1,5 +1,7 @@
 //! Columns whose rows can be replaced: the values of hot state.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -76,16 +78,48 @@ impl ColumnStore {
 }
 
 impl ColumnStore {
-    /// Numbers that order the slots as the values of a column do; `None` for a column that has no such numbers.
-    pub(crate) fn ranks(&self, column: usize) -> Option<Box<dyn Fn(u32) -> u64 + '_>> {
+    /// The slots with the `limit` first values of a column, and all that tie with the last of those; `None` for a column whose
+    /// values are no plain numbers. Cost: two passes over the values; `is_occupied` is asked about few slots.
+    pub(crate) fn first(
+        &self,
+        column: usize,
+        descending: bool,
+        limit: usize,
+        is_occupied: impl Fn(u32) -> bool,
+    ) -> Option<Vec<u32>> {
         let column = self.columns.get(column).filter(|column| column.valid.is_none())?;
+        // Numbers that are the larger the earlier the value comes.
+        let turned = |rank: u64| if descending { rank } else { !rank };
+        let integer = |value: &i64| turned(u64::from_be_bytes(key::integer(*value)));
+        let float = |value: &f64| turned(u64::from_be_bytes(key::float(*value)));
         match &column.values {
-            Values::Boolean(values) => Some(Box::new(|slot| u64::from(values[slot as usize]))),
-            Values::Integer(values) => Some(Box::new(|slot| u64::from_be_bytes(key::integer(values[slot as usize])))),
-            Values::Float(values) => Some(Box::new(|slot| u64::from_be_bytes(key::float(values[slot as usize])))),
+            Values::Boolean(values) => {
+                Some(largest(values.iter().map(|value| turned(u64::from(*value))), limit, is_occupied))
+            }
+            Values::Integer(values) => Some(largest(values.iter().map(integer), limit, is_occupied)),
+            Values::Float(values) => Some(largest(values.iter().map(float), limit, is_occupied)),
             Values::Bytes { .. } => None,
         }
     }
+}
+
+/// The slots of the `limit` largest ranks, and all that tie with the last of those, ascending.
+fn largest(ranks: impl Iterator<Item = u64> + Clone, limit: usize, is_occupied: impl Fn(u32) -> bool) -> Vec<u32> {
+    let mut first: BinaryHeap<Reverse<u64>> = BinaryHeap::with_capacity(limit + 1);
+    let mut least = 0;
+    (0u32..).zip(ranks.clone()).for_each(|(slot, rank)| {
+        let is_better = first.len() < limit || rank > least;
+        if is_better && is_occupied(slot) {
+            first.push(Reverse(rank));
+            if first.len() > limit {
+                first.pop();
+            }
+            if first.len() == limit {
+                least = first.peek().map_or(0, |least| least.0);
+            }
+        }
+    });
+    (0u32..).zip(ranks).filter(|(slot, rank)| *rank >= least && is_occupied(*slot)).map(|(slot, _)| slot).collect()
 }
 
 /// A batch that may have no columns at all.
@@ -276,5 +310,42 @@ impl<'a> ByteRows<'a> {
 
     pub(crate) fn row(&self, row: usize) -> &'a [u8] {
         &self.data[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn first_slots_are_those_of_a_sort(
+            values in proptest::collection::vec((prop_oneof![Just(f64::NAN), Just(-0.0), Just(0.0), -3.0f64..3.0], any::<bool>()), 0..60),
+            descending: bool,
+            limit in 1usize..20,
+        ) {
+            let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Float64, false)]));
+            let mut store = ColumnStore::new(Arc::clone(&schema));
+            store.grow(values.len());
+            let column: ArrayRef = Arc::new(Float64Array::from_iter_values(values.iter().map(|value| value.0)));
+            let rows = RecordBatch::try_new(schema, vec![column]).unwrap();
+            store.scatter(&rows, &(0..values.len() as u32).map(|slot| (slot, slot)).collect::<Vec<_>>());
+            let found = store.first(0, descending, limit, |slot| values[slot as usize].1).unwrap();
+
+            let mut expected: Vec<u32> = (0..values.len() as u32).filter(|slot| values[*slot as usize].1).collect();
+            let rank = |slot: u32| key::float(values[slot as usize].0);
+            expected.sort_by_key(|slot| rank(*slot));
+            if descending {
+                expected.reverse();
+            }
+            if let Some(last) = expected.get(limit - 1).map(|slot| rank(*slot)) {
+                expected.retain(|slot| if descending { rank(*slot) >= last } else { rank(*slot) <= last });
+            }
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -288,6 +288,10 @@ impl KeyTable {
         self.hashes[slot as usize]
     }
 
+    pub(crate) fn is_occupied(&self, slot: u32) -> bool {
+        self.keys.get(slot as usize).is_some_and(|record| record.length != VACANT)
+    }
+
     /// Slots that have a key, ascending.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> {
         self.keys.iter().zip(0u32..).filter(|(record, _)| record.length != VACANT).map(|(_, slot)| slot)

@@ -66,7 +66,7 @@ impl<T: Copy> Segmented<T> {
         self.pieces.get(index / PIECE)?.get(index % PIECE)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.pieces.iter().flatten()
     }
 

@@ -1,7 +1,6 @@
 //! Hot state of one node and partition: keys with values, in memory, and what changed since the last commit.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch};
@@ -146,20 +145,8 @@ impl KeyedState {
         if limit == 0 || limit >= self.len() / 2 {
             return None;
         }
-        let rank = self.values.ranks(order.column.checked_sub(self.key_fields.len())?)?;
-        let rank = |slot: u32| if order.descending { rank(slot) } else { !rank(slot) };
-        let mut first: BinaryHeap<Reverse<u64>> = BinaryHeap::with_capacity(limit + 1);
-        for slot in self.keys.occupied() {
-            let rank = rank(slot);
-            if first.len() < limit {
-                first.push(Reverse(rank));
-            } else if first.peek().is_some_and(|last| rank > last.0) {
-                first.pop();
-                first.push(Reverse(rank));
-            }
-        }
-        let last = first.peek()?.0;
-        Some(self.keys.occupied().filter(|slot| rank(*slot) >= last).collect())
+        let column = order.column.checked_sub(self.key_fields.len())?;
+        self.values.first(column, order.descending, limit, |slot| self.keys.is_occupied(slot))
     }
 
     /// Takes back the keys of a chunk that belong to this partition.
