@@ -56,24 +56,30 @@ pub(crate) fn spans(text: &str, offsets: &[u32], separator: char, mut each: impl
     let pattern = ONES.wrapping_mul(separator as u64);
     let mut found = Found { spans: [(0, 0); SPANS], count: 0 };
     let mut ends = offsets.iter().skip(1).copied();
-    let (mut start, mut end) = (0, ends.next());
+    let mut start = 0;
+    // Where the row at hand ends; behind the last one nothing does.
+    let mut row_end = ends.next().unwrap_or(u32::MAX);
     for (block, base) in text.as_bytes().chunks(BLOCK).zip((0u32..).step_by(BLOCK)) {
         let mut matches = matches_of(block, pattern);
         while matches != 0 {
             let at = base + matches.trailing_zeros();
             matches &= matches - 1;
-            while let Some(row_end) = end.filter(|end| *end <= at) {
-                found.put(start, row_end, &mut each);
-                start = row_end;
-                end = ends.next();
+            // A condition before the loop: entering a loop costs an interruption check, and most pieces end no row.
+            if row_end <= at {
+                while row_end <= at {
+                    found.put(start, row_end, &mut each);
+                    start = row_end;
+                    row_end = ends.next().unwrap_or(u32::MAX);
+                }
             }
             found.put(start, at, &mut each);
             start = at + 1;
         }
     }
-    for row_end in end.into_iter().chain(ends) {
+    while row_end != u32::MAX {
         found.put(start, row_end, &mut each);
         start = row_end;
+        row_end = ends.next().unwrap_or(u32::MAX);
     }
     each(&found.spans[..found.count]);
 }

@@ -218,6 +218,12 @@ fn empty_keys_of_values_with_floats_are_refused_with_the_reason() {
 }
 
 #[test]
+fn a_separator_that_is_not_ascii_is_refused_with_a_remedy() {
+    let sentence = refused(|ctx| ctx.text("lines").split('\u{b7}').sink("out"));
+    assert!(sentence.contains("split('·')") && sentence.contains("use flat_map"), "{sentence}");
+}
+
+#[test]
 fn settings_of_an_operator_that_is_in_use_are_refused() {
     let empty_keys = refused(|ctx| {
         let counts = ctx.text("words").count_by_value_and_window(SECOND, SECOND);
