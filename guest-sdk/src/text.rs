@@ -106,17 +106,22 @@ impl Found {
 /// A bit for each byte of up to 64 that is the one of the pattern.
 #[inline]
 fn matches_of(block: &[u8], pattern: u64) -> u64 {
-    let matches = |word: &[u8; 8]| first_bits(zero_bytes(u64::from_le_bytes(*word) ^ pattern));
-    let all = |words: &[[u8; 8]]| words.iter().rev().fold(0, |all, word| all << 8 | matches(word));
     match block.first_chunk::<BLOCK>() {
         // A loop of known length is unrolled.
-        Some(block) => all(block.as_chunks::<8>().0),
+        Some(block) => matches_in(block.as_chunks::<8>().0, pattern),
         None => {
             let mut padded = [0; BLOCK];
             padded[..block.len()].copy_from_slice(block);
-            all(padded.as_chunks::<8>().0) & ((1 << block.len()) - 1)
+            matches_in(padded.as_chunks::<8>().0, pattern) & ((1 << block.len()) - 1)
         }
     }
+}
+
+/// A bit for each byte of up to eight words that is the one of the pattern.
+#[inline]
+fn matches_in(words: &[[u8; 8]], pattern: u64) -> u64 {
+    let matches = |word: &[u8; 8]| first_bits(zero_bytes(u64::from_le_bytes(*word) ^ pattern));
+    words.iter().rev().fold(0, |all, word| all << 8 | matches(word))
 }
 
 /// The iterator that [`split`] gives.
@@ -154,22 +159,16 @@ impl Split<'_> {
     fn look(&self) -> u64 {
         match self.text.as_bytes()[self.block..].first_chunk::<BLOCK>() {
             // A loop of known length is unrolled.
-            Some(block) => self.matches_in(block.as_chunks::<8>().0),
+            Some(block) => matches_in(block.as_chunks::<8>().0, self.pattern),
             None => self.look_at_end(),
         }
-    }
-
-    #[inline]
-    fn matches_in(&self, words: &[[u8; 8]]) -> u64 {
-        let matches = |word: &[u8; 8]| first_bits(zero_bytes(u64::from_le_bytes(*word) ^ self.pattern));
-        words.iter().rev().fold(0, |all, word| all << 8 | matches(word))
     }
 
     #[inline]
     fn look_at_end(&self) -> u64 {
         let bytes = self.text.as_bytes();
         let (words, tail) = bytes[self.block..].as_chunks::<8>();
-        let mut matches = self.matches_in(words);
+        let mut matches = matches_in(words, self.pattern);
         if !tail.is_empty() {
             let word = match bytes.last_chunk::<8>() {
                 Some(last) => u64::from_le_bytes(*last) >> (64 - tail.len() * 8),

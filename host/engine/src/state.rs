@@ -64,10 +64,14 @@ impl KeyedState {
     /// The slot of each row's key, and whether it is new. A new key's values mean nothing until `put`.
     pub(crate) fn insert_all(&mut self, keys: &Keys, hashes: &[u64]) -> (Vec<u32>, Vec<bool>) {
         let (slots, new) = self.keys.insert_all(keys, hashes);
-        let count = self.keys.slots();
-        self.values.grow(count);
-        self.dirty.resize(count, false);
+        self.make_room();
         (slots, new)
+    }
+
+    /// Values and marks for every slot that the keys have.
+    fn make_room(&mut self) {
+        self.values.grow(self.keys.slots());
+        self.dirty.resize(self.keys.slots(), false);
     }
 
     /// Replaces values: row `row` of `batch` goes into slot `slot` for each pair.
@@ -159,8 +163,7 @@ impl KeyedState {
                 pairs.push((row as u32, self.keys.insert(hash, key).0));
             }
         }
-        self.values.grow(self.keys.slots());
-        self.dirty.resize(self.keys.slots(), false);
+        self.make_room();
         self.values.scatter(&chunk.values, &pairs);
     }
 
