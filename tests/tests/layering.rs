@@ -23,7 +23,7 @@ struct Layer {
 const CORE: &[&str] = &["millpond-core"];
 const TESTKIT: &[&str] = &["millpond-testkit"];
 const ADAPTERS_AND_ENGINE: &[&str] =
-    &["millpond-core", "millpond-engine", "millpond-wasm", "millpond-state", "millpond-connectors"];
+    &["millpond-core", "millpond-engine", "millpond-wasm", "millpond-build", "millpond-state", "millpond-connectors"];
 
 const LAYERS: &[Layer] = &[
     Layer { name: "millpond-deps", normal: &[], dev: &[] },
@@ -31,6 +31,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "millpond-testkit", normal: CORE, dev: &[] },
     Layer { name: "millpond-engine", normal: CORE, dev: TESTKIT },
     Layer { name: "millpond-wasm", normal: CORE, dev: TESTKIT },
+    Layer { name: "millpond-build", normal: &["millpond-core", "millpond-wasm"], dev: &[] },
     Layer { name: "millpond-state", normal: CORE, dev: TESTKIT },
     Layer { name: "millpond-connectors", normal: CORE, dev: TESTKIT },
     Layer { name: "millpond-cli", normal: ADAPTERS_AND_ENGINE, dev: TESTKIT },
@@ -38,7 +39,15 @@ const LAYERS: &[Layer] = &[
     Layer { name: "millpond", normal: &["millpond-macros"], dev: &[] },
     Layer {
         name: "millpond-test",
-        normal: &["millpond", "millpond-core", "millpond-engine", "millpond-testkit"],
+        // The last two only with feature `component`.
+        normal: &[
+            "millpond",
+            "millpond-core",
+            "millpond-engine",
+            "millpond-testkit",
+            "millpond-wasm",
+            "millpond-build",
+        ],
         dev: &[],
     },
     // The end-to-end tests drive the product as a whole, so they may name any of the host's crates.

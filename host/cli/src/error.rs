@@ -1,4 +1,4 @@
-//! What the command line itself can find wrong: job files, options, plugin folders, the guest toolchain.
+//! What the command line itself can find wrong: job files, options, what they name. (Plugin folders and builds: `millpond-build`.)
 //!
 //! Each message says place and reason; the remedy is in [`Error::help`], which is printed on lines of its own. Errors of
 //! the other crates travel as `BoxError` and carry their remedy in their message.
@@ -173,41 +173,6 @@ pub enum Error {
         /// What the plan declares.
         expected: String,
     },
-    /// Cargo could not build the plugin.
-    #[error("building the plugin in {} failed: {reason}", folder.display())]
-    BuildFailed {
-        /// The plugin.
-        folder: PathBuf,
-        /// Why, in a few words; cargo has said the rest.
-        reason: String,
-        /// What to do.
-        remedy: String,
-    },
-    /// A built file cannot be written.
-    #[error("building the plugin failed: {} cannot be written", path.display())]
-    CannotWrite {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Nothing on this machine compiles to WebAssembly.
-    #[error("no Rust toolchain for WebAssembly (target wasm32-unknown-unknown) on this machine: {reason}")]
-    ToolchainMissing {
-        /// What was looked for.
-        reason: String,
-    },
-    /// The folder is not a plugin.
-    #[error("{}: not a plugin folder: {reason}", folder.display())]
-    NotAPlugin {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        reason: String,
-        /// What to do.
-        remedy: String,
-    },
     /// A `--set` that cannot be applied.
     #[error("--set {text}: {problem}")]
     MalformedSet {
@@ -281,9 +246,6 @@ impl Classify for Error {
             Self::WrongValue { .. } | Self::MissingKey { .. } | Self::NoSuchCode { .. } => "MP0104",
             Self::NotDefined { .. } => "MP0105",
             Self::NotInPlan { .. } => "MP0106",
-            Self::BuildFailed { .. } | Self::CannotWrite { .. } => "MP0107",
-            Self::ToolchainMissing { .. } => "MP0108",
-            Self::NotAPlugin { .. } => "MP0109",
             Self::MalformedSet { .. } => "MP0110",
             Self::Report { .. } => "MP0111",
             Self::TransformColumns { .. } => "MP0208",
@@ -296,9 +258,7 @@ impl Classify for Error {
     fn domain(&self) -> Domain {
         match self {
             Self::Component { source, .. } => source.0.domain(),
-            Self::Unreadable { .. } | Self::CannotWrite { .. } | Self::Output(_) | Self::Report { .. } => {
-                Domain::External
-            }
+            Self::Unreadable { .. } | Self::Output(_) | Self::Report { .. } => Domain::External,
             Self::SetUp { .. } => Domain::Internal,
             _ => Domain::User,
         }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use millpond_build::PluginFolder;
 use millpond_connectors::{OnBadRecordSpec, OpenSink, OpenSource};
 use millpond_core::schema::{describe, same_types};
 use millpond_core::{BoxError, Clock, OutputMode, TransformFunction};
@@ -18,7 +19,6 @@ use crate::args::JobArgs;
 use crate::error::{Cause, Error, Result, did_you_mean};
 use crate::job_file::{self, Defined, Files, JobFile, Place};
 use crate::paths;
-use crate::plugin::PluginFolder;
 use crate::screen::Screen;
 
 /// A job whose component was loaded and whose plan makes sense.

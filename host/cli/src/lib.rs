@@ -1,8 +1,7 @@
 //! The `millpond` command: builds, checks and runs jobs.
 //!
-//! This crate wires the others together and talks to a person: job files (`job_file`), plugin folders (`plugin`, `toolchain`),
-//! one file per command (`commands`), errors as text (`render`), the live line (`screen`, `progress`). It decides nothing
-//! about streams; that is `millpond-engine`. [`main_with`] is the whole program, so tests call it without a process.
+//! This crate wires the others together and talks to a person: job files (`job_file`), one file per
+//! command (`commands`), errors as text (`render`), the live line (`screen`, `progress`). It decides nothing about streams; that is `millpond-engine`. [`main_with`] is the whole program, so tests call it without a process.
 
 /// Buffers of batches are large, short-lived and pass between threads; the system's allocator gives such memory back to the system and
 /// faults it in again with every batch.
@@ -15,13 +14,11 @@ pub mod error;
 pub mod job;
 pub mod job_file;
 pub mod logging;
-pub mod plugin;
 pub mod progress;
 pub mod render;
 pub mod screen;
 pub mod summary;
 pub mod text;
-pub mod toolchain;
 
 mod budget;
 mod live_line;

@@ -18,10 +18,12 @@ pub fn render(error: &BoxError, is_colored: bool) -> String {
     };
     let code = error.code();
     let own: Option<&Error> = error.as_ref().downcast_ref();
+    let build: Option<&millpond_build::Error> = error.as_ref().downcast_ref();
+    let help = own.map(Error::help).or(build.map(millpond_build::Error::help)).unwrap_or_default();
     let has_page = own.is_none_or(Error::has_page);
     let head = if has_page { format!("error[{code}]") } else { "error".to_owned() };
     let mut text = format!("{}: {}", paint(RED, &head), printable(&error.full_message()));
-    for line in own.map(Error::help).unwrap_or_default() {
+    for line in help {
         text.push_str(&format!("\n{}: {}", paint(CYAN, "help"), printable(&line)));
     }
     if has_page {

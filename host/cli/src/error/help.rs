@@ -32,9 +32,7 @@ impl Error {
             Self::NoJobFile { .. } => {
                 vec!["a job is a folder with a millpond.toml in it: write one, or give the right folder".to_owned()]
             }
-            Self::NotAJob { remedy, .. } | Self::NotAPlugin { remedy, .. } | Self::BuildFailed { remedy, .. } => {
-                vec![remedy.clone()]
-            }
+            Self::NotAJob { remedy, .. } => vec![remedy.clone()],
             Self::UnknownKey { owner, known, .. } if known.is_empty() => vec![format!("{owner} no keys")],
             Self::UnknownKey { owner, known, .. } => vec![format!("{owner} {}", known.join(", "))],
             Self::WrongValue { place, allowed, .. } => wrong_value_help(place, allowed),
@@ -50,7 +48,6 @@ impl Error {
             Self::NotInPlan { kind, known, .. } => {
                 vec![format!("remove the table, or give it a {kind}'s name of the plan: {}", known.join(", "))]
             }
-            Self::ToolchainMissing { .. } => toolchain_help(),
             Self::MalformedSet { .. } => {
                 vec!["write --set key.path=value, for example --set job.trigger=continuous".to_owned()]
             }
@@ -67,7 +64,6 @@ impl Error {
             Self::Report { .. } => vec!["name a file in a folder that exists and that you may write to".to_owned()],
             Self::Unreadable { .. }
             | Self::NotToml { .. }
-            | Self::CannotWrite { .. }
             | Self::Component { .. }
             | Self::Output(_)
             | Self::SetUp { .. } => Vec::new(),
@@ -88,14 +84,6 @@ fn wrong_value_help(place: &Place, allowed: &str) -> Vec<String> {
     help
 }
 
-fn toolchain_help() -> Vec<String> {
-    vec![
-        "with rustup: rustup target add wasm32-unknown-unknown".to_owned(),
-        "on Debian without rustup: apt-get install rustc-web rust-web-src lld-22 cargo-web rust-web-llvm".to_owned(),
-        "in Millpond's repository, `./just setup` does what fits this machine".to_owned(),
-    ]
-}
-
 /// A name as it must be written in a table's head.
 fn toml_key(name: &str) -> String {
     let is_bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -105,14 +93,6 @@ fn toml_key(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn toolchain_error_names_both_remedies() {
-        let help = Error::ToolchainMissing { reason: String::new() }.help().join("\n");
-        for part in ["rustup target add", "rustc-web rust-web-src lld-22", "./just setup"] {
-            assert!(help.contains(part), "{part} is missing in {help}");
-        }
-    }
 
     #[test]
     fn unusual_names_are_quoted_in_help() {

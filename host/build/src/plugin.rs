@@ -204,7 +204,7 @@ fn artifact(line: &str, package_id: &str) -> Option<PathBuf> {
 }
 
 /// Reads a file that must be there.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })
 }
 

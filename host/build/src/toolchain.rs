@@ -69,13 +69,6 @@ impl GuestToolchain {
         add_target_features(&mut command);
         command
     }
-
-    /// Which cargo to ask about the folder.
-    #[must_use]
-    pub fn cargo(&self) -> &Path {
-        let (Self::Target { cargo } | Self::BuildStd { cargo, .. }) = self;
-        cargo
-    }
 }
 
 /// The program that a variable names (cargo sets it for what it runs), or the one on the path, or rustup's usual place.
