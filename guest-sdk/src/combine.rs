@@ -2,7 +2,7 @@
 //!
 //! An open-addressing hash table over columns: keys are appended to key columns, accumulators to a store, both in the
 //! order in which keys appear first, and a slot holds a piece of the hash and a row number. Those columns are the stage's output
-//! already. Short keys are compared in registers, by their digests. When the table has reached its bound it is not written out: its slots are forgotten, and the next row of
+//! already. Short keys are compared in registers, by their digests; a count stands beside its digest. When the table has reached its bound it is not written out: its slots are forgotten, and the next row of
 //! any key starts a new output row. The host merges the rest, so a bound costs speed at worst, never an answer. The same
 //! goes for a sum that overflows: it stays as it is, its key starts a new row, and the host's checked sum decides.
 
@@ -38,8 +38,8 @@ const BYTES_PER_SLOT: usize = 32;
 /// A probe that is longer is not chance (half-full tables probe a few slots) but hostile or unlucky keys.
 const PROBE_MAX: usize = 128;
 
-/// Finds the output row of a key.
-pub(crate) struct KeyTable<K: Key> {
+/// Finds the output row of a key. `C` is what is carried beside a key's digest, where a row that finds the key finds it too.
+pub(crate) struct KeyTable<K: Key, C = ()> {
     /// Lower 17 bits: row + 1 - `base`, 0 = empty; upper 15: some of the hash's. Small, as it is read at random: a table of 32 Ki
     /// keys takes a quarter of a usual second-level cache.
     slots: Vec<u32>,
@@ -47,12 +47,20 @@ pub(crate) struct KeyTable<K: Key> {
     shift: u32,
     keys: K::Columns,
     /// Of the rows that the slots know, from `base` on.
-    digests: Vec<Digest>,
+    entries: Vec<Entry<C>>,
+    /// Of the rows before.
+    carried: Vec<C>,
     rows: usize,
     /// Rows before this one belong to forgotten slots.
     base: usize,
     base_bytes: usize,
     limits: CombineLimits,
+}
+
+/// A key that the slots know.
+struct Entry<C> {
+    digest: Digest,
+    carried: C,
 }
 
 /// What is at a place of the table.
@@ -70,14 +78,15 @@ pub(crate) enum Found {
     New,
 }
 
-impl<K: Key> KeyTable<K> {
+impl<K: Key, C: Default> KeyTable<K, C> {
     pub(crate) fn new(limits: CombineLimits, input_bytes: usize) -> Self {
         let slots = (input_bytes / BYTES_PER_SLOT).next_power_of_two().clamp(SLOTS_MIN, SLOTS_START_MAX);
         Self {
             slots: vec![0; slots],
             shift: 64 - slots.trailing_zeros(),
             keys: K::Columns::default(),
-            digests: Vec::new(),
+            entries: Vec::new(),
+            carried: Vec::new(),
             rows: 0,
             base: 0,
             base_bytes: 0,
@@ -117,7 +126,7 @@ impl<K: Key> KeyTable<K> {
         if (slot ^ tag(hash)) & !ROW_MASK == 0 && slot != 0 {
             let in_table = (slot & ROW_MASK) as usize - 1;
             let row = self.base + in_table;
-            if self.digests[in_table] == digest && (digest.is_exact() || self.is_key_of(row, key())) {
+            if self.entries[in_table].digest == digest && (digest.is_exact() || self.is_key_of(row, key())) {
                 return Look::Found(row);
             }
         }
@@ -158,7 +167,7 @@ impl<K: Key> KeyTable<K> {
             place
         };
         K::push(&mut self.keys, key);
-        self.digests.push(digest);
+        self.entries.push(Entry { digest, carried: C::default() });
         self.rows += 1;
         let in_table = self.rows - self.base;
         self.slots[place] = tag(hash) | in_table as u32;
@@ -182,10 +191,20 @@ impl<K: Key> KeyTable<K> {
         self.insert(place, hash, digest, key);
     }
 
+    /// What is carried for the key that was just found or inserted.
+    #[inline]
+    fn carried_mut(&mut self, found: &Found) -> &mut C {
+        let at = match found {
+            Found::Old(row) => row - self.base,
+            Found::New => self.entries.len() - 1,
+        };
+        &mut self.entries[at].carried
+    }
+
     /// Empties the slots; the rows stay as output.
     fn forget(&mut self) {
         self.slots.fill(0);
-        self.digests.clear();
+        self.carried.extend(self.entries.drain(..).map(|entry| entry.carried));
         self.base = self.rows;
         self.base_bytes = K::byte_len(&self.keys);
     }
@@ -197,8 +216,8 @@ impl<K: Key> KeyTable<K> {
         self.shift -= 1;
         self.slots = vec![0; slots];
         // The newest first: a key that was started anew is to be found where it goes on.
-        for (index, digest) in self.digests.iter().enumerate().rev() {
-            let hash = digest.hash();
+        for (index, entry) in self.entries.iter().enumerate().rev() {
+            let hash = entry.digest.hash();
             let mut place = (hash >> self.shift) as usize;
             while self.slots[place] != 0 {
                 place = (place + 1) & mask;
@@ -357,29 +376,42 @@ impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
     }
 }
 
-impl<K: Key> Combiner<'_, K, i64, SumOf> {
+/// A stage's terminal that counts rows.
+pub(crate) struct Counter<K: Key> {
+    table: KeyTable<K, i64>,
+}
+
+impl<K: Key> Counter<K> {
+    /// `input_bytes`: how large the call's input is.
+    pub(crate) fn new(limits: CombineLimits, input_bytes: usize) -> Self {
+        Self { table: KeyTable::new(limits, input_bytes) }
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, key: K::Ref<'_>) {
+        let found = self.table.find_or_insert(key);
+        *self.table.carried_mut(&found) += 1;
+    }
+
     /// Counts pieces of a text, each a key.
     ///
     /// **Panics**: if keys are no text.
-    pub(crate) fn count_spans(&mut self, text: &str, spans: &[Span]) {
+    pub(crate) fn add_spans(&mut self, text: &str, spans: &[Span]) {
         for (start, end) in spans {
             let (start, end) = (*start as usize, *end as usize);
             let digest = Digest::of_part(text.as_bytes(), start, end);
             let key = || K::of_text(&text[start..end]).expect("only rows of text are split");
-            let is_old = match self.table.find_digest(digest, key) {
-                Found::Old(row) => {
-                    let fits = Accumulate::<i64>::merge(self.accumulate, &mut self.store, row, 1);
-                    if !fits {
-                        self.table.start_anew(digest, key(), row);
-                    }
-                    fits
-                }
-                Found::New => false,
-            };
-            if !is_old {
-                Accumulate::<i64>::insert(self.accumulate, &mut self.store, 1);
-            }
+            let found = self.table.find_digest(digest, key);
+            *self.table.carried_mut(&found) += 1;
         }
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Batch, Failure> {
+        self.table.forget();
+        let mut columns = Vec::with_capacity(K::WIDTH + 1);
+        K::write(self.table.keys, &mut columns);
+        <i64 as Row>::write(push_all(self.table.carried.into_iter()), &mut columns);
+        row::finish_batch(self.table.rows, columns)
     }
 }
 

@@ -60,8 +60,8 @@ proptest! {
     ) {
         let text = words.join(" ");
         let limits = CombineLimits { keys, ..COMBINE_LIMITS };
-        let mut combiner = Combiner::<String, i64, SumOf>::new(&SumOf, limits, 0);
-        crate::text::spans(&text, &[0, text.len() as u32], ' ', |spans| combiner.count_spans(&text, spans));
+        let mut combiner = Counter::<String>::new(limits, 0);
+        crate::text::spans(&text, &[0, text.len() as u32], ' ', |spans| combiner.add_spans(&text, spans));
         let counted: Vec<(String, i64)> = rows(combiner.finish().expect("no overflow"));
         // Row for row, unless the table was given up in between: where that happens depends on the hash.
         if counted.len() < keys {

@@ -9,7 +9,7 @@ use super::{DStream, HostNode, MapFn, joined_names};
 use crate::bindings::millpond::plugin::dataflow::{ColumnMerge, Merge, Operator, Reduce, ReduceWindow, Window};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
 use crate::chain::{Chain, Input, StageCx};
-use crate::combine::{Accumulate, COMBINE_LIMITS, Combiner, Custom, Extreme, SumOf};
+use crate::combine::{Accumulate, COMBINE_LIMITS, Combiner, Counter, Custom, Extreme, SumOf};
 use crate::plan::{Code, MergeFn, NodeName, renamed};
 use crate::row::{self, Comparable, Key, Number, Row, Sum};
 
@@ -163,16 +163,16 @@ impl<T: Key> DStream<T> {
 
     /// How often each row occurs.
     pub(super) fn counted(&self, over: Over) -> DStream<(T, i64)> {
-        let Merging { accumulate, merge, code } = Merging::sum::<i64>();
+        let Merging { merge, code, .. } = Merging::sum::<i64>();
         let schema = renamed(row::fields::<(T, i64)>(""), &self.names_and_count());
         self.merged_by(over, (merge, code), schema, T::WIDTH, move |chain, input, cx| {
             let bytes = row::batch_bytes(&input.batch);
-            let mut combiner = Combiner::<T, i64, SumOf>::new(&accumulate, COMBINE_LIMITS, bytes);
+            let mut counter = Counter::<T>::new(COMBINE_LIMITS, bytes);
             match chain.as_split() {
-                Some(split) => split.run_spans(input, |text, spans| combiner.count_spans(text, spans))?,
-                None => chain.run(input, cx, &mut |row| combiner.add(row, 1))?,
+                Some(split) => split.run_spans(input, |text, spans| counter.add_spans(text, spans))?,
+                None => chain.run(input, cx, &mut |row| counter.add(row))?,
             }
-            combiner.finish()
+            counter.finish()
         })
     }
 
