@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::bindings::millpond::plugin::dataflow::Operator;
+use crate::accumulator::{Accumulated, Accumulator, Counter};
+use crate::bindings::millpond::plugin::dataflow::{AccumulatorKind, Operator};
 use crate::bindings::millpond::plugin::types::{Field, Param as RawParam};
 use crate::dstream::DStream;
 use crate::param::Param;
@@ -88,6 +89,82 @@ impl StreamingContext {
         });
         drop(draft);
         DStream::from_node(&self.draft, node)
+    }
+
+    /// A count on the side, which closures add to.
+    ///
+    /// The run's summary, each line of `--report` and the test kit show it. A counter that is made twice under one name is one.
+    ///
+    /// **State and effects**: the total has what committed batches added, each batch once, over all runs of the job: what a batch
+    /// that failed had added goes with the batch. It is kept under its name. A closure of a stage runs once for each row of a
+    /// batch, unless several streams share it without [`cache`](crate::DStream::cache). How often a merge function runs
+    /// (`reduce_by_key`, windows) depends on partitions, so what it adds means little.
+    /// **Errors**: the plan fails when the name has none or more than 128 bytes, or is another kind's. A total that leaves 64 bits
+    /// fails the batch (MP0802).
+    /// **Source**: `SparkContext.longAccumulator`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let short = ctx.counter("short-lines");
+    /// ctx.text("lines")
+    ///     .filter(move |line| {
+    ///         if line.len() < 3 {
+    ///             short.add(1);
+    ///         }
+    ///         line.len() >= 3
+    ///     })
+    ///     .sink("out");
+    /// # });
+    /// ```
+    pub fn counter(&self, name: &str) -> Counter {
+        Counter::new(self.draft.borrow_mut().accumulator(name, AccumulatorKind::Counter))
+    }
+
+    /// A sum on the side, of i64 or f64; otherwise as [`counter`](Self::counter). It begins with 0.
+    ///
+    /// **Order**: sums of f64 are the same to the bit on replay with the same number of partitions.
+    /// **Source**: `SparkContext.longAccumulator`, `doubleAccumulator`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let bytes = ctx.sum::<i64>("bytes");
+    /// ctx.text("lines").filter(move |line| { bytes.add(line.len() as i64); true }).sink("out");
+    /// # });
+    /// ```
+    pub fn sum<V: Accumulated>(&self, name: &str) -> Accumulator<V> {
+        self.accumulator(name, V::SUM)
+    }
+
+    /// The least of all numbers on the side, NaN last; nothing before the first. Otherwise as [`counter`](Self::counter).
+    ///
+    /// **Source**: `org.apache.spark.util.AccumulatorV2`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let coldest = ctx.min::<f64>("coldest");
+    /// ctx.source::<f64>("readings").filter(move |celsius| { coldest.add(celsius); true }).sink("out");
+    /// # });
+    /// ```
+    pub fn min<V: Accumulated>(&self, name: &str) -> Accumulator<V> {
+        self.accumulator(name, V::MIN)
+    }
+
+    /// The greatest of all numbers on the side, NaN last; nothing before the first. Otherwise as [`counter`](Self::counter).
+    ///
+    /// **Source**: `org.apache.spark.util.AccumulatorV2`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let longest = ctx.max::<i64>("longest-line");
+    /// ctx.text("lines").filter(move |line| { longest.add(line.len() as i64); true }).sink("out");
+    /// # });
+    /// ```
+    pub fn max<V: Accumulated>(&self, name: &str) -> Accumulator<V> {
+        self.accumulator(name, V::MAX)
+    }
+
+    fn accumulator<V: Accumulated>(&self, name: &str, kind: AccumulatorKind) -> Accumulator<V> {
+        Accumulator::new(self.draft.borrow_mut().accumulator(name, kind), kind)
     }
 
     /// The setting `name` from `[params]` of the job file; none if it is not there.

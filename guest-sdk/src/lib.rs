@@ -30,6 +30,9 @@
 //! catches most of it). The same input then gives the same output after every restart. The time that they may know is the
 //! batch's: [`batch_time`].
 //!
+//! **Totals on the side**: [`StreamingContext::counter`] and its likes make accumulators, which closures add to and the run's
+//! summary shows.
+//!
 //! **Testing**: the same job runs natively in `cargo test`; see the crate `millpond-test`.
 //!
 //! A plugin's crate has `crate-type = ["cdylib", "rlib"]` and calls [`job!`] once in its `lib.rs`; `millpond build` makes a
@@ -40,6 +43,7 @@
 // The derive macro writes `::millpond::...`, in this crate's own tests too.
 extern crate self as millpond;
 
+mod accumulator;
 mod batch_time;
 pub mod bindings;
 mod bitmap;
@@ -58,6 +62,7 @@ mod sortkey;
 pub mod text;
 mod topn;
 
+pub use accumulator::{Accumulated, Accumulator, Counter};
 pub use batch_time::batch_time;
 pub use chain::Emit;
 pub use context::StreamingContext;

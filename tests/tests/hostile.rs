@@ -182,6 +182,39 @@ fn refused_row_fails_the_job_that_says_so() {
 }
 
 #[test]
+fn updates_of_accumulators_that_the_plan_does_not_have_are_refused() {
+    fails("accumulator-unknown", &[], "MP0311", &["there is no accumulator 7: the plan has 2"]);
+    fails("accumulator-wrong-number", &[], "MP0311", &["`calls` is a counter, and got the float64 1.0"]);
+    fails("accumulators-two-calls", &[], "MP0311", &["it came twice in one call"]);
+    fails("accumulators-huge", &["limits.output=64KiB"], "MP0304", &["`limits.output`"]);
+}
+
+#[test]
+fn accumulators_are_shown_and_count_committed_batches_once() {
+    let job = Job::new(&hostile(), PASS);
+    job.input("1.txt", "one\n");
+    job.input("2.txt", "two\n");
+    let report = job.path("report.jsonl");
+    let to = ["--set", "params.behaviour=accumulate", "--report", report.to_str().expect("UTF-8")];
+    job.run(&to).expect_code(0).expect_err(&["\n  calls       2", "\n  peak        2.5"]);
+    let text = std::fs::read_to_string(&report).expect("it was written");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let calls: Vec<_> = lines[..2].iter().map(|line| line["accumulators"]["calls"].as_i64()).collect();
+    assert_eq!((calls, &lines[2]["summary"]["accumulators"]["peak"]), (vec![Some(1), Some(2)], &Value::from(2.5)));
+    // A batch that fails adds nothing, and the next run goes on with what there was.
+    job.input("3.txt", "poison\n");
+    for behaviour in ["accumulate-then-trap", "accumulator-overflow"] {
+        let behaviour = format!("params.behaviour={behaviour}");
+        job.run(&["--set", &behaviour]).expect_code(1).expect_err(&["\n  calls       2"]);
+    }
+    let overflow = ["--set", "params.behaviour=accumulator-overflow"];
+    job.run(&overflow).expect_err(&["error[MP0802]", "accumulator `calls` leaves the range of a 64-bit integer"]);
+    job.run(&to).expect_code(0).expect_err(&["\n  calls       3"]);
+    let dropped = "the total of accumulator `calls` is kept, but the plan has no such accumulator any more";
+    job.run(&[]).expect_code(0).expect_err(&[dropped]);
+}
+
+#[test]
 fn batches_before_the_failing_one_stay_and_it_runs_again() {
     let job = Job::new(&hostile(), PASS);
     job.input("1.txt", "one\n");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use millpond_core::AccumulatorTotal;
 use millpond_test::{JobTest, RunningJob};
 use millpond_tests::component;
 use millpond_wasm::{EngineOptions, LoadOptions, WasmEngine};
@@ -12,7 +13,7 @@ use millpond_wasm::{EngineOptions, LoadOptions, WasmEngine};
 #[path = "../guests-sdk/operators/src/lib.rs"]
 mod operators;
 
-use operators::{JOBS, Pair, millpond_job};
+use operators::{JOBS, JOBS_WITH_CONTEXT, Pair, millpond_job};
 
 /// Rows of each batch.
 const BATCHES: [&[(&str, i64)]; 6] = [
@@ -24,8 +25,9 @@ const BATCHES: [&[(&str, i64)]; 6] = [
     &[("d", 1)],
 ];
 
-/// What comes out, batch by batch.
-fn output(mut job: RunningJob) -> Vec<Vec<Pair>> {
+/// What comes out, batch by batch, and the accumulators after each.
+fn output(mut job: RunningJob) -> (Vec<Vec<Pair>>, Vec<Vec<AccumulatorTotal>>) {
+    let mut totals = Vec::new();
     for (number, batch) in BATCHES.iter().enumerate() {
         if number == 3 {
             job.restart_with_parallelism(3);
@@ -34,9 +36,9 @@ fn output(mut job: RunningJob) -> Vec<Vec<Pair>> {
         let (left, right) = batch.split_at(batch.len() / 2);
         job.feed("in", rows(left));
         job.feed("in", rows(right));
-        job.batch();
+        totals.push(job.batch().accumulators);
     }
-    job.batches::<Pair>("out").into_iter().map(|(_, rows)| rows).collect()
+    (job.batches::<Pair>("out").into_iter().map(|(_, rows)| rows).collect(), totals)
 }
 
 #[test]
@@ -44,7 +46,8 @@ fn components_give_what_native_code_gives() {
     let bytes = fs::read(component("tests/guests-sdk/operators")).expect("it was just built");
     let engine = WasmEngine::try_new(EngineOptions::default()).expect("an engine");
     let mut rows = 0;
-    for (name, _) in JOBS {
+    let names = JOBS.iter().map(|(name, _)| name).chain(JOBS_WITH_CONTEXT.iter().map(|(name, _)| name));
+    for name in names {
         let params = vec![("job".to_owned(), (*name).to_owned())];
         let options = LoadOptions { job: (*name).to_owned(), params, ..LoadOptions::default() };
         let code = engine.load_job(&options, &bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -52,7 +55,7 @@ fn components_give_what_native_code_gives() {
         let native = output(test().start());
         let as_component = output(test().function(Arc::new(code)).start());
         assert_eq!(as_component, native, "{name}");
-        rows += native.iter().map(Vec::len).sum::<usize>();
+        rows += native.0.iter().map(Vec::len).sum::<usize>();
     }
     assert!(rows > 300, "{rows} rows are too few to mean anything");
 }

@@ -20,8 +20,8 @@ impl Draft {
             return Err(self.errors.join("\n"));
         }
         let mut numbers = vec![0u32; self.nodes.len()];
-        let mut finished =
-            Finished { plan: Plan { nodes: Vec::with_capacity(kept.len()) }, code: Vec::with_capacity(kept.len()) };
+        let plan = Plan { nodes: Vec::with_capacity(kept.len()), accumulators: std::mem::take(&mut self.accumulators) };
+        let mut finished = Finished { plan, code: Vec::with_capacity(kept.len()) };
         for (index, node) in self.nodes.into_iter().enumerate().filter(|(index, _)| kept.contains(index)) {
             let number = finished.code.len();
             numbers[index] = number as u32;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bindings::exports::millpond::plugin::job_guest::{UpdateInput, UpdateOutput};
-use crate::bindings::millpond::plugin::dataflow::Operator;
+use crate::bindings::millpond::plugin::dataflow::{Accumulator, AccumulatorKind, Operator};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
 use crate::chain::{Input, StageCx};
 
@@ -85,6 +85,7 @@ pub(crate) struct DraftNode {
 #[derive(Default)]
 pub(crate) struct Draft {
     pub(crate) nodes: Vec<DraftNode>,
+    pub(crate) accumulators: Vec<Accumulator>,
     pub(crate) errors: Vec<String>,
     namings: usize,
 }
@@ -96,6 +97,26 @@ impl Draft {
     pub(crate) fn add(&mut self, node: DraftNode) -> usize {
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// The number of an accumulator; one that is made twice is one.
+    pub(crate) fn accumulator(&mut self, name: &str, kind: AccumulatorKind) -> u32 {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            self.error(format!(
+                "an accumulator's name has 1 to {NAME_BYTES_MAX} bytes, and `{name}` has {}",
+                name.len()
+            ));
+        }
+        if let Some(known) = self.accumulators.iter().position(|known| known.name == name) {
+            if self.accumulators[known].kind != kind {
+                self.error(format!(
+                    "the accumulator `{name}` is made twice, as two kinds: give one of them another name"
+                ));
+            }
+            return known as u32;
+        }
+        self.accumulators.push(Accumulator { name: name.to_owned(), kind });
+        self.accumulators.len() as u32 - 1
     }
 
     /// A number for a call of `named`.

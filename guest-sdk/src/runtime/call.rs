@@ -1,5 +1,6 @@
 //! What a call from outside is checked for before any code of the job sees it.
 
+use crate::accumulator::Accumulating;
 use crate::bindings::millpond::plugin::dataflow::{Node, Plan};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, StageOutput};
 use crate::chain::{Input, StageCx};
@@ -15,6 +16,11 @@ pub(super) struct Planned {
 impl Planned {
     pub(super) fn new(finished: Finished) -> Self {
         Self { plan: finished.plan, code: finished.code }
+    }
+
+    /// What a call needs around it besides the batch's time.
+    pub(super) fn accumulating(&self) -> Accumulating<'_> {
+        Accumulating::enter(&self.plan.accumulators)
     }
 
     pub(super) fn node(&self, node: u32) -> Result<(&Node, &Code), Failure> {

@@ -53,11 +53,11 @@ impl Job {
     /// `unknown-node` if the node is no stage, `bad-input` if the batch is not of its input's schema, `user` if the output is too
     /// large. The message does not name the node: the caller knows it.
     pub fn run_stage(&self, node: u32, task: &TaskInfo, input: Batch) -> Result<StageOutput, Failure> {
-        let _in_batch = InBatch::enter(task);
-        let planned = self.planned()?;
-        let (node, code) = planned.node(node)?;
-        let Code::Stage(stage) = code else { return Err(wrong_call(node, "run-stage")) };
-        run(&**stage, input, planned.input_fields(node))
+        self.call(task, |planned| {
+            let (node, code) = planned.node(node)?;
+            let Code::Stage(stage) = code else { return Err(wrong_call(node, "run-stage")) };
+            run(&**stage, input, planned.input_fields(node))
+        })
     }
 
     /// Merges groups of values: group `g` is rows `groups[g]..groups[g + 1]`.
@@ -65,13 +65,13 @@ impl Job {
     /// # Errors
     /// `unknown-node` if the node merges nothing by itself, `bad-input` if values or groups are malformed.
     pub fn merge(&self, node: u32, task: &TaskInfo, groups: &[u32], values: Batch) -> Result<Batch, Failure> {
-        let _in_batch = InBatch::enter(task);
-        let planned = self.planned()?;
-        let (node, code) = planned.node(node)?;
-        let Code::Merge { merge, .. } = code else { return Err(wrong_call(node, "merge")) };
-        let fields = value_fields(&node.schema, node.key_columns);
-        check_groups(groups, values.rows, false)?;
-        merge(groups, Input { batch: values, fields })
+        self.call(task, |planned| {
+            let (node, code) = planned.node(node)?;
+            let Code::Merge { merge, .. } = code else { return Err(wrong_call(node, "merge")) };
+            let fields = value_fields(&node.schema, node.key_columns);
+            check_groups(groups, values.rows, false)?;
+            merge(groups, Input { batch: values, fields })
+        })
     }
 
     /// Takes rows off totals, row by row.
@@ -79,12 +79,12 @@ impl Job {
     /// # Errors
     /// `unknown-node` if the node has no inverse, `bad-input` if the batches are malformed.
     pub fn subtract(&self, node: u32, task: &TaskInfo, totals: Batch, leaving: Batch) -> Result<Batch, Failure> {
-        let _in_batch = InBatch::enter(task);
-        let planned = self.planned()?;
-        let (node, code) = planned.node(node)?;
-        let Code::Merge { subtract: Some(subtract), .. } = code else { return Err(wrong_call(node, "subtract")) };
-        let fields = value_fields(&node.schema, node.key_columns);
-        subtract(Input { batch: totals, fields }, Input { batch: leaving, fields })
+        self.call(task, |planned| {
+            let (node, code) = planned.node(node)?;
+            let Code::Merge { subtract: Some(subtract), .. } = code else { return Err(wrong_call(node, "subtract")) };
+            let fields = value_fields(&node.schema, node.key_columns);
+            subtract(Input { batch: totals, fields }, Input { batch: leaving, fields })
+        })
     }
 
     /// New states for keys.
@@ -92,16 +92,26 @@ impl Job {
     /// # Errors
     /// `unknown-node` if the node keeps no state, `bad-input` if the input is malformed, `user` if a sum overflows.
     pub fn update(&self, node: u32, task: &TaskInfo, input: UpdateInput) -> Result<UpdateOutput, Failure> {
+        self.call(task, |planned| {
+            let (node, code) = planned.node(node)?;
+            let Code::Update(update) = code else { return Err(wrong_call(node, "update")) };
+            let fields = UpdateFields {
+                values: value_fields(planned.input_fields(node), node.key_columns),
+                states: value_fields(&node.schema, node.key_columns),
+            };
+            check_update(&input)?;
+            update(input, &fields)
+        })
+    }
+
+    /// One call from outside: what closures may ask for (the batch's time) and add to (accumulators) is there as long as it lasts.
+    fn call<T>(&self, task: &TaskInfo, work: impl FnOnce(&Planned) -> Result<T, Failure>) -> Result<T, Failure> {
         let _in_batch = InBatch::enter(task);
         let planned = self.planned()?;
-        let (node, code) = planned.node(node)?;
-        let Code::Update(update) = code else { return Err(wrong_call(node, "update")) };
-        let fields = UpdateFields {
-            values: value_fields(planned.input_fields(node), node.key_columns),
-            states: value_fields(&node.schema, node.key_columns),
-        };
-        check_update(&input)?;
-        update(input, &fields)
+        let accumulating = planned.accumulating();
+        let answer = work(&planned)?;
+        accumulating.hand_over()?;
+        Ok(answer)
     }
 
     fn planned(&self) -> Result<Arc<Planned>, Failure> {

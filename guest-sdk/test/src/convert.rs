@@ -9,8 +9,9 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use millpond::runtime as wire;
+use millpond_core::accumulator::Update;
 use millpond_core::schema::TIMESTAMP;
-use millpond_core::{Node, NodeId, Operator, Plan, plan};
+use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Number, Operator, Plan, plan};
 
 /// A batch as the contract has it.
 pub(crate) fn to_wire(batch: &RecordBatch) -> wire::Batch {
@@ -86,7 +87,35 @@ fn column_from_wire(rows: usize, column: wire::Column) -> Result<ArrayRef, Strin
 
 /// A plan as the host has it.
 pub(crate) fn plan(plan: wire::Plan) -> Plan {
-    Plan { nodes: plan.nodes.into_iter().map(node).collect() }
+    let accumulator = |accumulator: wire::Accumulator| Accumulator {
+        name: accumulator.name,
+        kind: accumulator_kind(accumulator.kind),
+    };
+    Plan {
+        nodes: plan.nodes.into_iter().map(node).collect(),
+        accumulators: plan.accumulators.into_iter().map(accumulator).collect(),
+    }
+}
+
+fn accumulator_kind(kind: wire::AccumulatorKind) -> AccumulatorKind {
+    match kind {
+        wire::AccumulatorKind::Counter => AccumulatorKind::Counter,
+        wire::AccumulatorKind::SumInt64 => AccumulatorKind::SumInt64,
+        wire::AccumulatorKind::SumFloat64 => AccumulatorKind::SumFloat64,
+        wire::AccumulatorKind::MinInt64 => AccumulatorKind::MinInt64,
+        wire::AccumulatorKind::MinFloat64 => AccumulatorKind::MinFloat64,
+        wire::AccumulatorKind::MaxInt64 => AccumulatorKind::MaxInt64,
+        wire::AccumulatorKind::MaxFloat64 => AccumulatorKind::MaxFloat64,
+    }
+}
+
+/// What a call had for an accumulator, as the host has it.
+pub(crate) fn update(update: wire::Update) -> Update {
+    let number = match update.number {
+        wire::Number::Int64(value) => Number::Int64(value),
+        wire::Number::Float64(value) => Number::Float64(value),
+    };
+    Update { accumulator: update.accumulator as usize, number }
 }
 
 /// Columns as the host has them.

@@ -7,6 +7,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
 use millpond::runtime::{self, Failure, Param};
 use millpond::{Job, Transform};
+use millpond_core::accumulator::{Ledger, Update};
 use millpond_core::function::FunctionUsage;
 use millpond_core::{
     BoxError, Classify, Code, Domain, NodeId, Plan, Rejection, StageOutput, TaskInfo, TransformFunction, UpdateInput,
@@ -19,6 +20,7 @@ use crate::convert;
 pub(crate) struct NativeFunction {
     job: Job,
     plan: Plan,
+    ledger: Ledger,
 }
 
 impl NativeFunction {
@@ -26,17 +28,20 @@ impl NativeFunction {
     pub(crate) fn try_new(job: &Job, params: &[Param]) -> Result<Self, String> {
         let job = job.again();
         let plan = convert::plan(job.plan(params)?);
-        Ok(Self { job, plan })
+        Ok(Self { job, plan, ledger: Ledger::default() })
     }
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// A failure, with the node that it came from.
-    fn failed(&self, node: NodeId, failure: Failure) -> BoxError {
+    /// The answer of a call that was just made, or its failure with the node that it came from; with what it had for accumulators.
+    fn answer<T>(&self, node: NodeId, task: &TaskInfo, answer: Result<T, Failure>) -> Result<T, BoxError> {
         let name = &self.plan.nodes[node.index()].name;
-        JobFailure(format!("node `{name}`: {}", failure.message)).into()
+        let updates = runtime::take_updates();
+        let answer = answer.map_err(|failure| JobFailure(format!("node `{name}`: {}", failure.message)))?;
+        self.ledger.note(name, task.partition, updates.into_iter().map(convert::update).collect());
+        Ok(answer)
     }
 
     /// The value columns of a node.
@@ -124,11 +129,8 @@ fn task(task: &TaskInfo) -> runtime::TaskInfo {
 
 impl UserFunction for NativeFunction {
     fn run_stage(&self, node: NodeId, info: &TaskInfo, input: &RecordBatch) -> Result<StageOutput, BoxError> {
-        let output = self
-            .job
-            .run_stage(node.0, &task(info), convert::to_wire(input))
-            .map_err(|failure| self.failed(node, failure))?;
-        stage_output(&self.plan.nodes[node.index()].schema, output)
+        let output = self.job.run_stage(node.0, &task(info), convert::to_wire(input));
+        stage_output(&self.plan.nodes[node.index()].schema, self.answer(node, info, output)?)
     }
 
     fn merge(
@@ -138,11 +140,8 @@ impl UserFunction for NativeFunction {
         groups: &[u32],
         values: &RecordBatch,
     ) -> Result<RecordBatch, BoxError> {
-        let merged = self
-            .job
-            .merge(node.0, &task(info), groups, convert::to_wire(values))
-            .map_err(|failure| self.failed(node, failure))?;
-        back(&self.values(node), merged)
+        let merged = self.job.merge(node.0, &task(info), groups, convert::to_wire(values));
+        back(&self.values(node), self.answer(node, info, merged)?)
     }
 
     fn subtract(
@@ -153,10 +152,8 @@ impl UserFunction for NativeFunction {
         leaving: &RecordBatch,
     ) -> Result<RecordBatch, BoxError> {
         let (totals, leaving) = (convert::to_wire(totals), convert::to_wire(leaving));
-        back(
-            &self.values(node),
-            self.job.subtract(node.0, &task(info), totals, leaving).map_err(|failure| self.failed(node, failure))?,
-        )
+        let left = self.job.subtract(node.0, &task(info), totals, leaving);
+        back(&self.values(node), self.answer(node, info, left)?)
     }
 
     fn update(&self, node: NodeId, info: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
@@ -167,10 +164,15 @@ impl UserFunction for NativeFunction {
             states: convert::to_wire(&input.states),
             present: convert::bitmap(input.present.values()),
         };
-        let output = self.job.update(node.0, &task(info), wire).map_err(|failure| self.failed(node, failure))?;
+        let output = self.job.update(node.0, &task(info), wire);
+        let output = self.answer(node, info, output)?;
         let groups = input.present.len();
         let keep = BooleanBuffer::new(output.keep.into(), 0, groups);
         Ok(UpdateOutput { states: back(&self.values(node), output.states)?, keep: BooleanArray::new(keep, None) })
+    }
+
+    fn take_updates(&self) -> Vec<Update> {
+        self.ledger.take()
     }
 
     fn usage(&self) -> FunctionUsage {

@@ -38,6 +38,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use millpond::runtime::Param;
 use millpond::{Job, Row, Transform};
+pub use millpond_core::Number;
 use millpond_core::{BatchReport, BatchTime, Clock, OutputMode, Plan, Report, TransformFunction, UserFunction};
 pub use millpond_engine::OnBadRecord;
 use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, SinkBinding, SourceBinding, StreamGraph, Trigger};
@@ -325,6 +326,38 @@ impl RunningJob {
         };
         let batches = collected.batches().into_iter();
         batches.map(|(time, partitions)| (time, partitions.iter().flat_map(rows).collect())).collect()
+    }
+
+    /// What an accumulator has come to, as of the newest commit, over all restarts; `None` for a minimum or maximum of nothing.
+    ///
+    /// ```
+    /// # use millpond_test::JobTest;
+    /// let mut job = JobTest::new(millpond::Job::new(|ctx| {
+    ///     let empty = ctx.counter("empty-lines");
+    ///     let keep = move |line: &str| {
+    ///         if line.is_empty() {
+    ///             empty.add(1);
+    ///         }
+    ///         !line.is_empty()
+    ///     };
+    ///     ctx.text("lines").filter(keep).sink("out");
+    /// }))
+    /// .start();
+    /// job.feed("lines", ["a".to_owned(), String::new()]);
+    /// job.batch();
+    /// assert_eq!(job.accumulator("empty-lines"), Some(1.into()));
+    /// ```
+    ///
+    /// # Panics
+    /// If the job has no such accumulator.
+    #[must_use]
+    #[track_caller]
+    pub fn accumulator(&self, name: &str) -> Option<Number> {
+        let runner = self.runner.as_ref().expect("it is there but while restart makes a new one");
+        let totals = runner.summary().accumulators;
+        let total = totals.iter().find(|total| total.name == name);
+        let names = || totals.iter().map(|total| total.name.as_str()).collect::<Vec<_>>();
+        total.unwrap_or_else(|| panic!("the job has no accumulator `{name}`; it has {:?}", names())).value
     }
 
     /// Rows that the job's closures refused so far, with the reasons.

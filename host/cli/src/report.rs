@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use millpond_core::{BatchReport, Listener, PhaseTimes, Report};
+use millpond_core::{AccumulatorTotal, BatchReport, Listener, Number, PhaseTimes, Report};
 use millpond_engine::Summary;
 use serde_json::{Map, Value, json};
 
@@ -96,6 +96,7 @@ fn of_batch(report: &BatchReport) -> Value {
         "commit_bytes": report.commit_bytes,
         "state_keys": report.state_keys,
         "state_bytes": report.state_bytes,
+        "accumulators": of_accumulators(&report.accumulators),
     });
     with_phases(line, &report.phases)
 }
@@ -113,8 +114,20 @@ pub(crate) fn of_summary(summary: &Summary) -> Value {
         "processing_us": summary.processing_us,
         "state_keys": summary.state_keys,
         "state_bytes": summary.state_bytes,
+        "accumulators": of_accumulators(&summary.accumulators),
     });
     with_phases(totals, &summary.phases)
+}
+
+/// By name. What JSON has no number for (NaN, infinities) is text; null = a minimum or maximum of nothing.
+fn of_accumulators(totals: &[AccumulatorTotal]) -> Value {
+    let value = |total: &AccumulatorTotal| match total.value {
+        Some(Number::Int64(value)) => value.into(),
+        Some(Number::Float64(value)) if value.is_finite() => value.into(),
+        Some(other) => other.to_string().into(),
+        None => Value::Null,
+    };
+    Value::Object(totals.iter().map(|total| (total.name.clone(), value(total))).collect())
 }
 
 fn with_phases(mut object: Value, phases: &PhaseTimes) -> Value {
@@ -146,7 +159,15 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("the report"), "the job has not started");
         file.begin().unwrap();
         let phases = PhaseTimes { guest_us: 7, ..PhaseTimes::default() };
-        file.batch_completed(&BatchReport { batch_time_ms: 500, rows_in: 3, phases, ..BatchReport::default() });
+        let total = |name: &str, value| AccumulatorTotal { name: name.to_owned(), value };
+        let accumulators = vec![
+            total("bad", Some(3.into())),
+            total("mean", Some(0.5.into())),
+            total("odd", Some(f64::NAN.into())),
+            total("least", None),
+        ];
+        let batch = BatchReport { batch_time_ms: 500, rows_in: 3, phases, accumulators, ..BatchReport::default() };
+        file.batch_completed(&batch);
         file.finish(&Summary { batches: 1, phases, ..Summary::default() }).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -154,6 +175,7 @@ mod tests {
             (&lines[0]["batch_time_ms"], &lines[0]["guest_us"], &lines[0]["epoch"]),
             (&json!(500), &json!(7), &Value::Null)
         );
+        assert_eq!(lines[0]["accumulators"], json!({ "bad": 3, "mean": 0.5, "odd": "NaN", "least": null }));
         assert_eq!(
             (lines.len(), &lines[1]["summary"]["batches"], &lines[1]["summary"]["guest_us"]),
             (2, &json!(1), &json!(7))

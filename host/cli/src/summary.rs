@@ -1,5 +1,6 @@
 //! What `run` says at the end.
 
+use millpond_core::{AccumulatorTotal, Number};
 use millpond_engine::Summary;
 use serde_json::{Value, json};
 
@@ -27,10 +28,25 @@ pub fn render(job: &str, how: &str, summary: &Summary, hint: Option<&str>) -> St
     if summary.rejected > 0 {
         lines.push(("rejected rows", count(summary.rejected)));
     }
-    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let totals: Vec<String> = summary.accumulators.iter().map(of_accumulator).collect();
+    for (accumulator, total) in summary.accumulators.iter().zip(totals) {
+        lines.push((&accumulator.name, total));
+    }
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     let lines = lines.iter().map(|(name, value)| format!("\n  {name:width$}  {value}"));
     let hint = hint.map_or_else(String::new, |hint| format!("\n{hint}"));
     format!("{job}: {how}{}{hint}", lines.collect::<String>())
+}
+
+fn of_accumulator(total: &AccumulatorTotal) -> String {
+    match total.value {
+        None => "none".to_owned(),
+        Some(Number::Int64(value)) => match u64::try_from(value) {
+            Ok(value) => count(value),
+            Err(_) => format!("-{}", count(value.unsigned_abs())),
+        },
+        Some(number) => number.to_string(),
+    }
 }
 
 /// The summary as one line of JSON, with the fields that log lines have.
@@ -86,6 +102,24 @@ mod tests {
     fn losses_are_shown_only_when_there_are_any() {
         let text = render("wordcount", "done", &Summary { bad_records: 3, rejected: 1, ..summary() }, None);
         assert!(text.ends_with("\n  bad records    3\n  rejected rows  1"), "{text}");
+    }
+
+    #[test]
+    fn accumulators_stand_under_the_rest() {
+        let total = |name: &str, value| AccumulatorTotal { name: name.to_owned(), value };
+        let accumulators = vec![
+            total("short-lines-of-text", Some(12_345.into())),
+            total("balance", Some((-1_000).into())),
+            total("mean", Some(0.25.into())),
+            total("least", None),
+        ];
+        let text = render("wordcount", "done", &Summary { accumulators, ..summary() }, None);
+        let expected = "
+  short-lines-of-text  12,345
+  balance              -1,000
+  mean                 0.25
+  least                none";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

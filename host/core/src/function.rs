@@ -3,6 +3,7 @@
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
+use crate::accumulator::Update;
 use crate::{BoxError, NodeId, TaskInfo};
 
 /// A job's code. One call is one partition of one batch; calls for different partitions run at the same time.
@@ -34,6 +35,10 @@ pub trait UserFunction: Send + Sync {
 
     /// New states of keys.
     fn update(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError>;
+
+    /// What the calls that succeeded had for the plan's accumulators since this was asked last, in an order that does not depend
+    /// on which of them came first.
+    fn take_updates(&self) -> Vec<Update>;
 
     /// What this function has used so far, over all calls.
     fn usage(&self) -> FunctionUsage;

@@ -7,6 +7,7 @@
 //!
 //! There is no I/O here and no knowledge of any adapter. What enters this crate is needed by two others.
 
+pub mod accumulator;
 pub mod batch;
 pub mod clock;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod schema;
 pub mod sink;
 pub mod store;
 
+pub use accumulator::{Accumulator, AccumulatorKind, AccumulatorTotal, Number};
 pub use batch::PartitionBatch;
 pub use clock::{Clock, StopSignal, SystemClock};
 pub use error::{BoxError, Classify, Code, Domain, Retry};

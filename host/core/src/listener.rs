@@ -4,7 +4,7 @@
 
 use std::ops::AddAssign;
 
-use crate::{BatchTime, Epoch};
+use crate::{AccumulatorTotal, BatchTime, Epoch};
 
 /// Is told what happens. Called on the job's own thread: return quickly.
 pub trait Listener: Send + Sync {
@@ -47,6 +47,8 @@ pub struct BatchReport {
     pub state_keys: u64,
     /// Memory of state, over all nodes, approximately.
     pub state_bytes: u64,
+    /// The plan's accumulators, with all batches up to this one.
+    pub accumulators: Vec<AccumulatorTotal>,
 }
 
 /// Where the time of batches went, in microseconds.

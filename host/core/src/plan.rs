@@ -5,12 +5,15 @@
 use arrow::datatypes::SchemaRef;
 
 use crate::NodeId;
+use crate::accumulator::Accumulator;
 
 /// A directed acyclic graph; a node comes after its inputs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The nodes; a node's number is its place here.
     pub nodes: Vec<Node>,
+    /// What the job counts on the side; an accumulator's number is its place here.
+    pub accumulators: Vec<Accumulator>,
 }
 
 /// One operator of a plan.

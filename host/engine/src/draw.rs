@@ -195,7 +195,7 @@ mod tests {
             node("recent", Operator::ReduceWindow(windowed), &[2], &counts, 1),
             node("sink out", Operator::Sink("out".to_owned()), &[3], &counts, 0),
         ];
-        StreamGraph::try_new(Plan { nodes }, 1000).unwrap()
+        StreamGraph::try_new(Plan { nodes, ..Plan::default() }, 1000).unwrap()
     }
 
     #[test]

@@ -26,6 +26,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// An accumulator's name is empty, too long or used twice.
+    #[error("accumulator {index} is called `{name}`: {reason}; give it a name of its own")]
+    AccumulatorName {
+        /// The accumulator's number.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An input does not come before its node.
     #[error(
         "node `{node}` takes rows from node {input}, which does not come before it: a plan must not have cycles, and a node comes after its inputs"
@@ -148,6 +158,28 @@ pub enum Error {
         /// The key, readable.
         key: String,
     },
+    /// An accumulator's total left the range of its type.
+    #[error(
+        "accumulator `{accumulator}` leaves the range of a 64-bit integer in batch {batch_time}; use a sum of float64, or count in a coarser unit"
+    )]
+    AccumulatorOverflow {
+        /// The accumulator.
+        accumulator: String,
+        /// The batch.
+        batch_time: i64,
+    },
+    /// An accumulator's recorded total is of another kind.
+    #[error(
+        "the accumulator `{accumulator}` is a {expected} in the plan, and the state has a {found} of that name; give the new one another name, go back to the old code, or start over with --fresh"
+    )]
+    AccumulatorKind {
+        /// The accumulator.
+        accumulator: String,
+        /// Now.
+        expected: &'static str,
+        /// Then.
+        found: String,
+    },
     /// More than one call can take.
     #[error(
         "node `{node}`: {what} of one partition would be {size} bytes, more than the {limit} that fit one call; raise job.parallelism or take less per batch"
@@ -248,7 +280,7 @@ impl Classify for Error {
     fn code(&self) -> Code {
         Code(match self {
             Self::PlanShape { .. } => "MP0401",
-            Self::NodeName { .. } => "MP0402",
+            Self::NodeName { .. } | Self::AccumulatorName { .. } => "MP0402",
             Self::Cycle { .. } => "MP0403",
             Self::SchemaMismatch { .. } => "MP0404",
             Self::KeyColumns { .. } => "MP0405",
@@ -256,11 +288,11 @@ impl Classify for Error {
             Self::OperatorSettings { .. } => "MP0407",
             Self::MissingPart { .. } => "MP0105",
             Self::UpdateNeedsKey { .. } => "MP0603",
-            Self::StateSchema { .. } => "MP0706",
+            Self::StateSchema { .. } | Self::AccumulatorKind { .. } => "MP0706",
             Self::StateContent { .. } => "MP0704",
             Self::BadRecord { .. } => "MP0504",
             Self::RowRejected { .. } => "MP0801",
-            Self::SumOverflow { .. } => "MP0802",
+            Self::SumOverflow { .. } | Self::AccumulatorOverflow { .. } => "MP0802",
             Self::TaskPanicked { .. } => "MP0803",
             Self::Aborted { .. } => "MP0804",
             Self::TooLarge { .. } => "MP0805",

@@ -8,6 +8,7 @@
 //! Source: `org.apache.spark.streaming` (`StreamingContext`, `DStreamGraph`, `scheduler.JobGenerator`), with one atomic
 //! commit per batch in place of checkpoint and write-ahead log.
 
+mod accumulators;
 mod columns;
 pub mod draw;
 pub mod error;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_core::{
-    Clock, Listener, OutputMode, PhaseTimes, Receiver, Sink, StateStore, TransformFunction, UserFunction,
+    AccumulatorTotal, Clock, Listener, OutputMode, PhaseTimes, Receiver, Sink, StateStore, TransformFunction,
+    UserFunction,
 };
 
 use crate::{ComputePool, StreamGraph};
@@ -84,7 +85,7 @@ pub struct SinkBinding {
 }
 
 /// Totals of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Batches completed.
     pub batches: u64,
@@ -108,4 +109,6 @@ pub struct Summary {
     pub state_keys: u64,
     /// Memory of state, over all nodes, approximately.
     pub state_bytes: u64,
+    /// The plan's accumulators as of the newest commit, over all runs of the job.
+    pub accumulators: Vec<AccumulatorTotal>,
 }

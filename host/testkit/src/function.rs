@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
+use millpond_core::accumulator::{Ledger, Update};
 use millpond_core::function::FunctionUsage;
 use millpond_core::{
     BoxError, Classify, Code, Domain, NodeId, StageOutput, TaskInfo, UpdateInput, UpdateOutput, UserFunction,
@@ -12,7 +13,8 @@ use millpond_core::{
 type Stage = dyn Fn(&TaskInfo, &RecordBatch) -> Result<StageOutput, BoxError> + Send + Sync;
 type Merge = dyn Fn(&[u32], &RecordBatch) -> RecordBatch + Send + Sync;
 type Subtract = dyn Fn(&RecordBatch, &RecordBatch) -> RecordBatch + Send + Sync;
-type Update = dyn Fn(&TaskInfo, &UpdateInput) -> UpdateOutput + Send + Sync;
+type NewStates = dyn Fn(&TaskInfo, &UpdateInput) -> UpdateOutput + Send + Sync;
+type Updates = dyn Fn(NodeId, &TaskInfo) -> Vec<Update> + Send + Sync;
 
 /// A [`UserFunction`] made of closures, one for each node that needs one.
 #[derive(Default)]
@@ -20,7 +22,9 @@ pub struct FakeFunction {
     stages: HashMap<u32, Box<Stage>>,
     merges: HashMap<u32, Box<Merge>>,
     subtracts: HashMap<u32, Box<Subtract>>,
-    updates: HashMap<u32, Box<Update>>,
+    updates: HashMap<u32, Box<NewStates>>,
+    updated: Option<Box<Updates>>,
+    ledger: Ledger,
     calls: AtomicU64,
 }
 
@@ -97,8 +101,18 @@ impl FakeFunction {
         self
     }
 
-    fn called(&self) {
+    /// What every call that succeeds has for the accumulators.
+    #[must_use]
+    pub fn accumulating(mut self, updates: impl Fn(NodeId, &TaskInfo) -> Vec<Update> + Send + Sync + 'static) -> Self {
+        self.updated = Some(Box::new(updates));
+        self
+    }
+
+    fn called(&self, node: NodeId, task: &TaskInfo) {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if let Some(updated) = &self.updated {
+            self.ledger.note(&node.to_string(), task.partition, updated(node, task));
+        }
     }
 }
 
@@ -108,29 +122,39 @@ fn missing(what: &str, node: NodeId) -> BoxError {
 
 impl UserFunction for FakeFunction {
     fn run_stage(&self, node: NodeId, task: &TaskInfo, input: &RecordBatch) -> Result<StageOutput, BoxError> {
-        self.called();
+        self.called(node, task);
         self.stages.get(&node.0).ok_or_else(|| missing("stage", node))?(task, input)
     }
 
-    fn merge(&self, node: NodeId, _: &TaskInfo, groups: &[u32], values: &RecordBatch) -> Result<RecordBatch, BoxError> {
-        self.called();
+    fn merge(
+        &self,
+        node: NodeId,
+        task: &TaskInfo,
+        groups: &[u32],
+        values: &RecordBatch,
+    ) -> Result<RecordBatch, BoxError> {
+        self.called(node, task);
         Ok(self.merges.get(&node.0).ok_or_else(|| missing("merge", node))?(groups, values))
     }
 
     fn subtract(
         &self,
         node: NodeId,
-        _: &TaskInfo,
+        task: &TaskInfo,
         totals: &RecordBatch,
         leaving: &RecordBatch,
     ) -> Result<RecordBatch, BoxError> {
-        self.called();
+        self.called(node, task);
         Ok(self.subtracts.get(&node.0).ok_or_else(|| missing("subtract", node))?(totals, leaving))
     }
 
     fn update(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
-        self.called();
+        self.called(node, task);
         Ok(self.updates.get(&node.0).ok_or_else(|| missing("update", node))?(task, input))
+    }
+
+    fn take_updates(&self) -> Vec<Update> {
+        self.ledger.take()
     }
 
     fn usage(&self) -> FunctionUsage {

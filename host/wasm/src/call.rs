@@ -11,6 +11,7 @@ use std::time::Duration;
 use millpond_core::Clock;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use crate::accumulate::{HandedOver, Misuse};
 use crate::error::{Bytes, Error, GuestTrace, Place, Result, printable};
 use crate::limits::{Limits, MemoryGuard, Refused, STACK_BYTES_DEFAULT};
 use crate::log::GuestLog;
@@ -36,6 +37,7 @@ const OUTPUT_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted"
 /// What a store carries for the host.
 pub(crate) struct HostState {
     pub(crate) memory: MemoryGuard,
+    pub(crate) handed_over: HandedOver,
     log: GuestLog,
     clock: Arc<dyn Clock>,
     started_us: u64,
@@ -61,6 +63,7 @@ struct DeadlineReached;
 pub(crate) fn store(engine: &wasmtime::Engine, clock: Arc<dyn Clock>, limits: &Limits) -> Store<HostState> {
     let state = HostState {
         memory: MemoryGuard::new(limits.memory_bytes),
+        handed_over: HandedOver::NotNow,
         log: GuestLog::new(limits.log_bytes),
         clock,
         started_us: 0,
@@ -95,6 +98,7 @@ pub(crate) fn start(store: &mut Store<HostState>, place: &Place, limits: &Limits
     state.started_us = state.clock.monotonic_us();
     state.deadline_us = state.started_us.saturating_add(limits.call_time_ms.saturating_mul(1000));
     state.memory.start_call();
+    state.handed_over = if place.task.is_some() { HandedOver::Nothing } else { HandedOver::NotNow };
     state.log.start_call(place);
     // The first tick only looks at the clock.
     store.set_epoch_deadline(1);
@@ -151,6 +155,9 @@ impl Failed<'_> {
         if error.is::<DeadlineReached>() {
             let (limit_ms, reached_ms) = (self.limits.call_time_ms, self.time_us / 1000);
             return Error::CallTime { place, limit_ms, reached_ms, trace };
+        }
+        if let Some(Misuse(reason)) = error.downcast_ref() {
+            return Error::Accumulator { place, reason: (*reason).to_owned() };
         }
         match (trap, self.refused) {
             (Some(Trap::StackOverflow), _) => {

@@ -94,7 +94,7 @@ pub enum Error {
         /// What it imports.
         import: String,
         /// What it may import.
-        allowed: &'static str,
+        allowed: String,
     },
     /// The component imports the log interface with functions or types that it does not have.
     #[error(
@@ -102,7 +102,7 @@ pub enum Error {
     )]
     WrongImport {
         /// What it may import.
-        allowed: &'static str,
+        allowed: String,
         /// What does not fit.
         reason: String,
     },
@@ -313,6 +313,16 @@ pub enum Error {
         /// What the guest logged.
         trace: GuestTrace,
     },
+    /// An update of accumulators that is not as the contract says.
+    #[error(
+        "{place}: the plugin's update of accumulators was refused: {reason}; this is a defect of the plugin or of its SDK"
+    )]
+    Accumulator {
+        /// Where.
+        place: Box<Place>,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another limit: tables, instances, threads.
     #[error("{place}: {what} ran out: {reason}")]
     Resource {
@@ -373,6 +383,7 @@ impl Classify for Error {
             Self::Schema { .. } => "MP0308",
             Self::Failure { .. } => "MP0309",
             Self::Resource { .. } => "MP0310",
+            Self::Accumulator { .. } => "MP0311",
             Self::PlanSize { .. } => "MP0401",
             Self::PlanName { .. } => "MP0402",
             Self::TooManyRows { .. } => "MP0805",

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use millpond_core::accumulator::Update;
 use millpond_core::function::FunctionUsage;
-use millpond_core::{BoxError, Node, NodeId, Plan, StageOutput, TaskInfo, UpdateInput, UpdateOutput, UserFunction};
+use millpond_core::{
+    Accumulator, BoxError, Node, NodeId, Plan, StageOutput, TaskInfo, UpdateInput, UpdateOutput, UserFunction,
+};
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
@@ -165,6 +168,10 @@ impl UserFunction for JobComponent {
         Ok(self.try_update(node, task, input)?)
     }
 
+    fn take_updates(&self) -> Vec<Update> {
+        self.inner.pool.take_updates()
+    }
+
     fn usage(&self) -> FunctionUsage {
         self.inner.pool.usage()
     }
@@ -209,7 +216,14 @@ impl Guest for JobGuest {
         plan::plan(place, raw)
     }
 
+    fn accumulators(plan: &Plan) -> &[Accumulator] {
+        &plan.accumulators
+    }
+
     fn difference(first: &Plan, other: &Plan) -> String {
+        if first.accumulators != other.accumulators {
+            return "the accumulators changed".into();
+        }
         if first.nodes.len() != other.nodes.len() {
             return format!("{} nodes, then {}", first.nodes.len(), other.nodes.len());
         }

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod accumulate;
 mod bindings;
 mod cache;
 mod call;

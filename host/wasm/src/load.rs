@@ -6,6 +6,7 @@
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::component::{InstancePre, Linker};
 
+use crate::accumulate::{self, ACCUMULATORS_INTERFACE};
 use crate::call::HostState;
 use crate::engine::WasmEngine;
 use crate::error::{Error, Result, printable};
@@ -44,6 +45,19 @@ impl World {
             Self::Job => JOB_INTERFACE,
             Self::Transform => TRANSFORM_INTERFACE,
         }
+    }
+
+    /// Interfaces with functions that it may import.
+    fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::Job => &[LOG_INTERFACE, ACCUMULATORS_INTERFACE],
+            Self::Transform => &[LOG_INTERFACE],
+        }
+    }
+
+    /// The same for messages.
+    fn allowed(self) -> String {
+        self.imports().join("` and `")
     }
 
     fn name(self) -> &'static str {
@@ -102,11 +116,11 @@ impl Names {
         self.check_exports(world)?;
         for import in &self.imports {
             if let Some(known) =
-                [LOG_INTERFACE].iter().chain(&TYPE_INTERFACES).find(|known| same_interface(import, known))
+                world.imports().iter().chain(&TYPE_INTERFACES).find(|known| same_interface(import, known))
             {
                 same_version(import, known)?;
             } else {
-                return Err(Error::ForbiddenImport { import: printable(import, 200), allowed: LOG_INTERFACE });
+                return Err(Error::ForbiddenImport { import: printable(import, 200), allowed: world.allowed() });
             }
         }
         Ok(())
@@ -171,8 +185,11 @@ pub(crate) fn link(engine: &WasmEngine, world: World, limits: &Limits, bytes: &[
     let component = engine.component(bytes, limits.stack_bytes)?;
     let mut linker = Linker::new(component.engine());
     let wrong_import =
-        |error: wasmtime::Error| Error::WrongImport { allowed: LOG_INTERFACE, reason: format!("{error:#}") };
+        |error: wasmtime::Error| Error::WrongImport { allowed: world.allowed(), reason: format!("{error:#}") };
     log::add_to_linker(&mut linker).map_err(wrong_import)?;
+    if world == World::Job {
+        accumulate::add_to_linker(&mut linker).map_err(wrong_import)?;
+    }
     linker.instantiate_pre(&component).map_err(wrong_import)
 }
 
@@ -216,8 +233,10 @@ mod tests {
 
     #[test]
     fn plugin_may_import_log_and_types() {
-        let imports = [LOG_INTERFACE, TYPE_INTERFACES[0], TYPE_INTERFACES[1]];
+        let imports = [LOG_INTERFACE, ACCUMULATORS_INTERFACE, TYPE_INTERFACES[0], TYPE_INTERFACES[1]];
         assert!(names(&imports, &[JOB_INTERFACE]).check(World::Job).is_ok());
+        let (code, message) = refused(&names(&[ACCUMULATORS_INTERFACE], &[TRANSFORM_INTERFACE]), World::Transform);
+        assert!(code == "MP0203" && message.contains("`millpond:plugin/accumulators@0.1.0`"), "{message}");
         let (code, message) = refused(&names(&["wasi:clocks/wall-clock@0.2.0"], &[JOB_INTERFACE]), World::Job);
         assert_eq!(code, "MP0203");
         assert!(message.contains("`wasi:clocks/wall-clock@0.2.0`") && message.contains(LOG_INTERFACE), "{message}");

@@ -1,4 +1,4 @@
-//! The one thing that a plugin may use of the host: its log.
+//! What every plugin may use of the host: its log.
 //!
 //! Fragments are joined up to a line end; each line becomes one `tracing` event with target `plugin` and the place of the
 //! call. What a call may log is bounded; the rest is counted. Guest text is made printable, so that it cannot steer a
@@ -12,7 +12,7 @@ use crate::bindings::job::millpond::plugin::log::Level as GuestLevel;
 use crate::call::HostState;
 use crate::error::{Place, printable};
 
-/// The interface's name, the only one that plugins may import functions of.
+/// The interface's name; both worlds may import it.
 pub(crate) const LOG_INTERFACE: &str = "millpond:plugin/log@0.1.0";
 
 /// What a message costs on top of its text, so that empty messages are bounded, too. About what an event's own fields

@@ -8,11 +8,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use millpond_core::accumulator::{Ledger, Update};
 use millpond_core::function::FunctionUsage;
-use millpond_core::{BatchTime, PartitionId, TaskInfo};
+use millpond_core::{Accumulator, BatchTime, PartitionId, TaskInfo};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
+use crate::accumulate;
 use crate::bindings::job::millpond::plugin::types::{Failure, FailureCode, Param};
 use crate::call::{self, HostState};
 use crate::engine::{WasmEngine, lock};
@@ -41,6 +43,10 @@ pub(crate) trait Guest: Sized + Send {
         params: &[Param<'_>],
     ) -> wasmtime::Result<Result<Self::Raw, String>>;
     fn contract(place: &Place, raw: Self::Raw) -> Result<Self::Contract>;
+    /// What calls may add to.
+    fn accumulators(_: &Self::Contract) -> &[Accumulator] {
+        &[]
+    }
     /// The first thing in which two contracts differ, in words.
     fn difference(first: &Self::Contract, other: &Self::Contract) -> String;
 }
@@ -61,6 +67,7 @@ pub(crate) struct Pool<G: Guest> {
     contract: OnceLock<G::Contract>,
     idle: Mutex<Vec<Live<G>>>,
     usage: Usage,
+    ledger: Ledger,
 }
 
 #[derive(Default)]
@@ -80,6 +87,7 @@ impl<G: Guest> Pool<G> {
             contract: OnceLock::new(),
             idle: Mutex::default(),
             usage: Usage::default(),
+            ledger: Ledger::default(),
         };
         let first = pool.on_stack(&pool.describe_place(), || pool.instantiate())??;
         lock(&pool.idle).push(first);
@@ -116,11 +124,21 @@ impl<G: Guest> Pool<G> {
             self.usage.add(usage);
             let answer = result?.map_err(|failure| failed(place, failure, last_error))?;
             let answer = check(answer)?;
+            let handed_over = std::mem::take(&mut live.store.data_mut().handed_over);
+            let updates = accumulate::check(place, G::accumulators(self.contract()), handed_over)?;
+            if let (Some(node), Some((partition, _))) = (&place.node, place.task) {
+                self.ledger.note(node, partition, updates);
+            }
             if live.store.data().memory.bytes() <= live.memory_mark {
                 lock(&self.idle).push(live);
             }
             Ok(answer)
         })?
+    }
+
+    /// What calls had for the accumulators since this was asked last.
+    pub(crate) fn take_updates(&self) -> Vec<Update> {
+        self.ledger.take()
     }
 
     pub(crate) fn usage(&self) -> FunctionUsage {

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{counts, engine, hostile, lines, load, misbehave, options, run, task, try_load};
+use millpond_core::accumulator::Update;
 use millpond_core::{Classify, Domain, NodeId, UpdateInput, UserFunction};
 use millpond_wasm::{Error, Limits};
 
@@ -208,6 +209,8 @@ fn plan_with_wrong_sizes_or_names_is_refused() {
     refused("plan-long-name", "MP0402", "has 129 bytes, and may have 128");
     refused("plan-bad-name", "MP0402", "`two lines` has control characters");
     refused("plan-duplicate-column", "MP0402", "the column `a` is there twice");
+    refused("plan-accumulators-many", "MP0401", "the plan has 257 accumulators; there must be 0 to 256");
+    refused("plan-accumulator-empty-name", "MP0402", "accumulator 0: the accumulator's name `` is empty");
     refused("plan-not-utf8", "MP0307", "job `shady`, plan");
 }
 
@@ -304,4 +307,39 @@ fn limit_that_cannot_be_had_is_refused_by_its_key() {
     let error =
         engine().load_job(&options(&[], Limits { stack_bytes: 1, ..Limits::default() }), hostile()).err().unwrap();
     assert!(matches!(error, Error::LimitOutOfRange { key: "limits.stack", .. }), "{error}");
+}
+
+#[test]
+fn updates_of_accumulators_are_handed_over_once_the_call_is_good() {
+    let job = load(&[("behaviour", "accumulate")], Limits::default());
+    for _ in 0..2 {
+        run(&job, &lines(&["a"])).unwrap();
+    }
+    let update = |accumulator, number| Update { accumulator, number };
+    let call = [update(1, 2.5.into()), update(0, 1.into())];
+    assert_eq!(job.take_updates(), [call, call].concat());
+    assert_eq!(job.take_updates(), []);
+    for behaviour in ["accumulate-then-trap", "failure", "wrong-length"] {
+        let job = load(&[("behaviour", behaviour)], Limits::default());
+        run(&job, &lines(&["a"])).unwrap_err();
+        assert_eq!(job.take_updates(), [], "{behaviour}");
+    }
+}
+
+#[test]
+fn updates_of_accumulators_that_the_plan_does_not_have_are_refused() {
+    let refused = |behaviour, reason| {
+        expect(behaviour, Limits::default(), "MP0311", &["update of accumulators was refused", reason]);
+    };
+    refused("accumulator-unknown", "there is no accumulator 7: the plan has 2");
+    refused("accumulator-listed-twice", "accumulator `calls` comes twice");
+    refused("accumulator-wrong-number", "accumulator `calls` is a counter, and got the float64 1.0");
+    refused("accumulator-negative", "accumulator `calls` is a counter, and got the int64 -1");
+    refused("accumulators-two-calls", "it came twice in one call");
+    refused("accumulators-too-many", "more updates than a plan can have accumulators");
+    let limits = Limits { output_bytes: 1 << 20, ..Limits::default() };
+    let (code, message) = misbehave(&[("behaviour", "accumulators-huge"), ("bytes", "20000000")], limits);
+    assert_eq!(code, "MP0304", "{message}");
+    let error = try_load(&[("behaviour", "accumulate"), ("in", "plan")], Limits::default()).err().unwrap();
+    assert!(error.code().0 == "MP0311" && error.to_string().contains("while no batch was worked on"), "{error}");
 }

@@ -14,12 +14,15 @@ const NODES_MAX: usize = 1024;
 const COLUMNS_MAX: usize = 1024;
 /// `wit/dataflow.wit`, in bytes.
 const NAME_BYTES_MAX: usize = 128;
+/// `wit/dataflow.wit`.
+const ACCUMULATORS_MAX: usize = 256;
 /// `wit/types.wit`, in bytes.
 const COLUMN_NAME_BYTES_MAX: usize = 256;
 
 pub(super) fn check(plan: &Plan) -> Result<()> {
     shape(plan)?;
     names(plan)?;
+    accumulators(plan)?;
     for (index, node) in plan.nodes.iter().enumerate() {
         columns(node)?;
         inputs(plan, index, node)?;
@@ -66,6 +69,29 @@ fn names(plan: &Plan) -> Result<()> {
                 return wrong(format!("the source `{name}` is used twice; make one stream of it and use that twice"));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn accumulators(plan: &Plan) -> Result<()> {
+    let all = &plan.accumulators;
+    if all.len() > ACCUMULATORS_MAX {
+        return Err(Error::PlanShape {
+            reason: format!("has {} accumulators, more than {ACCUMULATORS_MAX}", all.len()),
+        });
+    }
+    for (index, accumulator) in all.iter().enumerate() {
+        let name = &accumulator.name;
+        let wrong = |reason| Err(Error::AccumulatorName { index, name: name.clone(), reason });
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return wrong(format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
+        }
+        if name.chars().any(char::is_control) {
+            return wrong("a name has no control characters".to_owned());
+        }
+        if let Some(first) = all[..index].iter().position(|other| other.name == *name) {
+            return wrong(format!("so is accumulator {first}"));
         }
     }
     Ok(())

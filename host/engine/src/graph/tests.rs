@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
-use millpond_core::{Classify, Node, NodeId, Operator, Plan};
+use millpond_core::{Accumulator, AccumulatorKind, Classify, Node, NodeId, Operator, Plan};
 
 use super::StreamGraph;
 use crate::Error;
@@ -38,6 +38,7 @@ fn plan(operator: Operator, columns: SchemaRef, key_columns: usize) -> Plan {
             node("it", operator, &[1], columns, key_columns),
             node("sink counts", Operator::Sink("counts".to_owned()), &[2], sink_columns, 0),
         ],
+        ..Plan::default()
     }
 }
 
@@ -76,7 +77,7 @@ fn good_plan_passes() {
 
 #[test]
 fn empty_plan_is_refused() {
-    refused_with(Plan { nodes: vec![] }, "MP0401", "no nodes");
+    refused_with(Plan::default(), "MP0401", "no nodes");
 }
 
 #[test]
@@ -100,6 +101,27 @@ fn duplicate_name_is_refused() {
     let mut plan = plan(reduce(sums(), false), pairs(), 1);
     plan.nodes[2].name = "split".to_owned();
     refused_with(plan, "MP0402", "so is node 1");
+}
+
+#[test]
+fn accumulators_have_names_of_their_own() {
+    let with = |names: &[String]| {
+        let mut plan = plan(reduce(sums(), false), pairs(), 1);
+        let accumulator = |name: &String| Accumulator { name: name.clone(), kind: AccumulatorKind::Counter };
+        plan.accumulators = names.iter().map(accumulator).collect();
+        plan
+    };
+    let names: Vec<String> = (0..257).map(|number| format!("a{number}")).collect();
+    StreamGraph::try_new(with(&names[..256]), 1000).unwrap();
+    refused_with(with(&names), "MP0401", "257 accumulators, more than 256");
+    refused_with(
+        with(&["a".to_owned(), "b".to_owned(), "a".to_owned()]),
+        "MP0402",
+        "accumulator 2 is called `a`: so is",
+    );
+    refused_with(with(&[String::new()]), "MP0402", "a name has 1 to 128 bytes");
+    refused_with(with(&["x".repeat(129)]), "MP0402", "a name has 1 to 128 bytes");
+    refused_with(with(&["a\nb".to_owned()]), "MP0402", "no control characters");
 }
 
 #[test]

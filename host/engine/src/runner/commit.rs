@@ -27,6 +27,7 @@ impl JobRunner {
                 self.pending.meta.insert(format!("{LAST_SLIDE}{}", node.name), time.0.to_string().into_bytes());
             }
         }
+        self.pending.meta.extend(self.accumulators.take_changes());
         let pending = std::mem::take(&mut self.pending);
         self.epoch = self.epoch.next();
         Ok(CommitRecord {

@@ -33,6 +33,7 @@ use tracing::debug;
 
 use self::commit::Pending;
 use self::output::{Delivery, OutputThread};
+use crate::accumulators::Accumulators;
 use crate::error::{Error, Result};
 use crate::operators::reduce_window::ReduceWindowOperator;
 use crate::operators::sink::UpdateFilter;
@@ -58,6 +59,7 @@ pub struct JobRunner {
     /// The batch that the output thread has in hand.
     in_flight: Option<BatchInFlight>,
     operators: Vec<Operation>,
+    accumulators: Accumulators,
     clock: Arc<dyn Clock>,
     pool: Arc<ComputePool>,
     listener: Arc<dyn Listener>,
@@ -272,6 +274,7 @@ impl JobRunner {
             let delivered = runner.output.wait(batch_time)?;
             runner.summary.phases.commit_us += delivered.commit_us;
             runner.summary.phases.sink_us += delivered.sink_us;
+            runner.summary.accumulators = runner.accumulators.totals();
             Ok(())
         })
     }
@@ -283,7 +286,7 @@ impl JobRunner {
             elapsed_us: self.clock.monotonic_us().saturating_sub(self.created_us),
             state_keys: self.state_keys(),
             state_bytes: self.state_bytes(),
-            ..self.summary
+            ..self.summary.clone()
         }
     }
 
@@ -324,7 +327,10 @@ impl JobRunner {
             }
         };
         let lost = self.tell_of(&polled);
+        // What the job's code had before this batch (making window totals again, say) is none of it.
+        drop(self.function.take_updates());
         let Evaluated { mut counts, phases, outputs } = self.evaluate(batch_time, polled, stop)?;
+        self.accumulators.add(batch_time, &self.function.take_updates())?;
         counts.bad_records += lost;
         self.last = Some(batch_time);
         self.pending.batches += 1;
@@ -342,6 +348,7 @@ impl JobRunner {
             epoch: record.as_ref().map(|record| record.epoch),
             state_keys: self.state_keys(),
             state_bytes: self.state_bytes(),
+            accumulators: self.accumulators.totals(),
             ..BatchReport::default()
         };
         self.settle()?;
@@ -387,6 +394,9 @@ impl JobRunner {
         summary.bad_records += report.bad_records;
         summary.rejected += report.rejected;
         summary.phases += report.phases;
+        if report.epoch.is_some() {
+            summary.accumulators.clone_from(&report.accumulators);
+        }
         counts.reports.iter().for_each(|report| self.listener.report(report));
         self.listener.batch_completed(report);
         debug!(job = self.options.name, batch = report.batch_time_ms, rows_in = report.rows_in, "batch completed");

@@ -13,6 +13,7 @@ use millpond_core::{
 use super::commit::Pending;
 use super::output::{self, OutputThread};
 use super::{JobRunner, Operation, Source};
+use crate::accumulators::Accumulators;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::operators::reduce_window::ReduceWindowOperator;
@@ -42,6 +43,13 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
     pending.meta.insert(START.to_owned(), start.0.to_string().into_bytes());
     schemas(&parts.graph, &operators, &recovered, &mut pending)?;
     note(&recovered, &parts);
+    let accumulators = Accumulators::restore(&parts.graph.plan().accumulators, &recovered.meta)?;
+    for name in accumulators.unknown(&recovered.meta) {
+        let message =
+            format!("the total of accumulator `{name}` is kept, but the plan has no such accumulator any more");
+        parts.listener.report(&Report::Note { message });
+    }
+    let summary = Summary { accumulators: accumulators.totals(), ..Summary::default() };
     let (epoch, last) = recovered.last.map_or((millpond_core::Epoch(0), None), |(epoch, last)| (epoch, Some(last)));
     let nodes = recovered.nodes;
     if last.is_some() {
@@ -61,6 +69,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
         output,
         in_flight: None,
         operators,
+        accumulators,
         clock: parts.clock,
         pool: parts.pool,
         listener: parts.listener,
@@ -68,7 +77,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
         last,
         epoch,
         pending,
-        summary: Summary::default(),
+        summary,
         created_us,
         done_us: 0,
         failed: false,

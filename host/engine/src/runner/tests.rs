@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use millpond_core::accumulator::Update;
 use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
 use millpond_core::{
-    BatchTime, Classify, Clock, Epoch, Node, NodeId, Operator, OutputMode, Plan, Rejection, Report, StageOutput,
-    StateStore, StopSignal, UpdateOutput,
+    Accumulator, AccumulatorKind, BatchTime, Classify, Clock, Epoch, Node, NodeId, Operator, OutputMode, Plan,
+    Rejection, Report, StageOutput, StateStore, StopSignal, TaskInfo, UpdateOutput,
 };
+use millpond_testkit::function::FakeError;
 use millpond_testkit::rows::{pair_schema, pairs, to_pairs};
 use millpond_testkit::{CollectListener, CollectSink, FakeFunction, ManualClock, MemoryStore, ScriptReceiver};
 use proptest::prelude::*;
@@ -47,6 +50,7 @@ pub(super) fn plan(operator: Operator) -> Plan {
             node("it", operator, &[0], schema(), 1),
             node("sink out", Operator::Sink("out".to_owned()), &[1], schema(), 0),
         ],
+        ..Plan::default()
     }
 }
 
@@ -400,6 +404,34 @@ fn kept_empty_keys_still_come_out() {
     let output = world.run_with_restarts(3, &BTreeSet::from([1, 2]), &[1, 2]);
     let row = |key: &str, value| (key.to_owned(), value);
     assert_eq!(output, [vec![row("a", 2)], vec![row("a", 0)], vec![row("a", 0), row("b", 1)]]);
+}
+
+#[test]
+fn what_a_failed_batch_added_is_gone() {
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&failing);
+    let stage = move |task: &TaskInfo, rows: &RecordBatch| {
+        if fails.load(Relaxed) && task.partition.0 == 1 {
+            return Err(FakeError("the second partition".to_owned()).into());
+        }
+        Ok(StageOutput { batch: rows.clone(), rejected: Vec::new() })
+    };
+    let one = |_, _: &TaskInfo| vec![Update { accumulator: 0, number: 1.into() }];
+    let mut plan = plan(Operator::Stage("pass".to_owned()));
+    plan.accumulators = vec![Accumulator { name: "calls".to_owned(), kind: AccumulatorKind::Counter }];
+    let world = World::new(plan, FakeFunction::new().stage(1, stage).accumulating(one));
+    let row = |key: &str| (key.to_owned(), 1);
+    world.push_all(&[vec![row("a"), row("b")]], 2);
+    let total = |summary: &Summary| summary.accumulators[0].value;
+    assert_eq!(total(&world.run(2).unwrap()), Some(2.into()));
+    world.push_all(&[vec![row("a"), row("b")]], 2);
+    failing.store(true, Relaxed);
+    let mut runner = world.runner(2).unwrap();
+    runner.run(&StopSignal::new()).unwrap_err();
+    assert_eq!(total(&runner.summary()), Some(2.into()), "nothing of it counts");
+    drop(runner);
+    failing.store(false, Relaxed);
+    assert_eq!(total(&world.run(2).unwrap()), Some(4.into()), "the first partition's call counts once");
 }
 
 #[test]

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
 use millpond_core::schema::TIMESTAMP;
-use millpond_core::{Node, NodeId, Operator, Plan};
+use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Operator, Plan};
 
 use crate::bindings::job::millpond::plugin::{dataflow, types};
 use crate::error::{Error, Place, Result, is_printable, printable};
 
 const NODES_MAX: usize = 1024;
 const COLUMNS_MAX: usize = 1024;
+pub(crate) const ACCUMULATORS_MAX: usize = 256;
 const NODE_NAME_BYTES_MAX: usize = 128;
 const COLUMN_NAME_BYTES_MAX: usize = 256;
 /// Only for pictures: what is longer is cut.
@@ -26,7 +27,34 @@ const LABEL_BYTES_MAX: usize = 256;
 pub(crate) fn plan(place: &Place, raw: dataflow::Plan) -> Result<Plan> {
     size(place, || "the plan".into(), "nodes", raw.nodes.len(), NODES_MAX)?;
     let nodes = raw.nodes.into_iter().enumerate().map(|(number, raw)| node(place, number, raw));
-    Ok(Plan { nodes: nodes.collect::<Result<_>>()? })
+    let nodes = nodes.collect::<Result<_>>()?;
+    Ok(Plan { nodes, accumulators: accumulators(place, raw.accumulators)? })
+}
+
+fn accumulators(place: &Place, raw: Vec<dataflow::Accumulator>) -> Result<Vec<Accumulator>> {
+    if raw.len() > ACCUMULATORS_MAX {
+        let (place, subject) = (Box::new(place.clone()), "the plan".into());
+        let (found, max) = (raw.len(), ACCUMULATORS_MAX);
+        return Err(Error::PlanSize { place, subject, what: "accumulators", found, min: 0, max });
+    }
+    let accumulator = |(number, raw): (usize, dataflow::Accumulator)| {
+        name(place, || format!("accumulator {number}"), "accumulator's name", &raw.name, NODE_NAME_BYTES_MAX)?;
+        Ok(Accumulator { kind: accumulator_kind(raw.kind), name: raw.name })
+    };
+    raw.into_iter().enumerate().map(accumulator).collect()
+}
+
+fn accumulator_kind(raw: dataflow::AccumulatorKind) -> AccumulatorKind {
+    use dataflow::AccumulatorKind as Raw;
+    match raw {
+        Raw::Counter => AccumulatorKind::Counter,
+        Raw::SumInt64 => AccumulatorKind::SumInt64,
+        Raw::SumFloat64 => AccumulatorKind::SumFloat64,
+        Raw::MinInt64 => AccumulatorKind::MinInt64,
+        Raw::MinFloat64 => AccumulatorKind::MinFloat64,
+        Raw::MaxInt64 => AccumulatorKind::MaxInt64,
+        Raw::MaxFloat64 => AccumulatorKind::MaxFloat64,
+    }
 }
 
 /// One side of a transform's signature.

@@ -78,10 +78,10 @@ fn another_plan_than_the_first_is_refused() {
     let mut job = job(&[], Limits::default());
     let mut nodes = job.plan().nodes.clone();
     nodes[1].name = "renamed".into();
-    job.pretend(Plan { nodes });
+    job.pretend(Plan { nodes, ..Plan::default() });
     assert_eq!(run(&job).unwrap_err(), "MP0207");
     let fewer = job.plan().nodes[..2].to_vec();
-    job.pretend(Plan { nodes: fewer });
+    job.pretend(Plan { nodes: fewer, ..Plan::default() });
     assert_eq!(run(&job).unwrap_err(), "MP0207");
 }
 

@@ -86,6 +86,12 @@ pub const JOBS: &[(&str, Operators)] = &[
     }),
 ];
 
+/// A job that needs more of the context than its source.
+pub type WithContext = fn(&StreamingContext) -> DStream<Pair>;
+
+/// The others.
+pub const JOBS_WITH_CONTEXT: &[(&str, WithContext)] = &[("accumulators", accumulators)];
+
 const SECONDS_1: Duration = Duration::from_secs(1);
 const SECONDS_2: Duration = Duration::from_secs(2);
 const SECONDS_3: Duration = Duration::from_secs(3);
@@ -100,10 +106,46 @@ pub struct Visit {
 /// The dataflow.
 pub fn operators(ctx: &mut StreamingContext) {
     let name = ctx.param("job").unwrap_or_default();
-    match JOBS.iter().find(|(job, _)| *job == name) {
-        Some((_, job)) => job(ctx.source::<Pair>("in")).columns(["text", "number"]).sink("out"),
+    let rows = match JOBS.iter().find(|(job, _)| *job == name) {
+        Some((_, job)) => Some(job(ctx.source::<Pair>("in"))),
+        None => JOBS_WITH_CONTEXT.iter().find(|(job, _)| *job == name).map(|(_, job)| job(ctx)),
+    };
+    match rows {
+        Some(rows) => rows.columns(["text", "number"]).sink("out"),
         None => ctx.refuse(format!("there is no job `{name}`")),
     }
+}
+
+/// Every kind of accumulator, in every kind of call.
+fn accumulators(ctx: &StreamingContext) -> DStream<Pair> {
+    let (rows, sum, halves) = (ctx.counter("rows"), ctx.sum::<i64>("sum"), ctx.sum::<f64>("halves"));
+    let (least, most) = (ctx.min::<i64>("least"), ctx.max::<i64>("most"));
+    let (coldest, hottest) = (ctx.min::<f64>("coldest"), ctx.max::<f64>("hottest"));
+    let (merges, inverses, updates) = (ctx.counter("merges"), ctx.counter("inverses"), ctx.counter("updates"));
+    let count = move |(_, n): (&str, i64)| {
+        rows.add(1);
+        sum.add(n);
+        halves.add(n as f64 / 2.0);
+        least.add(n);
+        most.add(n);
+        coldest.add(n as f64);
+        hottest.add(n as f64);
+        true
+    };
+    let merge = move |left: i64, right: i64| {
+        merges.add(1);
+        left + right
+    };
+    let inverse = move |left: i64, right: i64| {
+        inverses.add(1);
+        left - right
+    };
+    let update = move |values: Values<'_, i64>, old: Option<i64>| {
+        updates.add(1);
+        total(values, old)
+    };
+    let counted = ctx.source::<Pair>("in").filter(count).cache();
+    counted.reduce_by_key_and_window_with_inverse(merge, inverse, SECONDS_3, SECONDS_1).update_state_by_key(update)
 }
 
 fn named(numbers: &DStream<i64>) -> DStream<Pair> {

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use crate::bindings::exports::millpond::plugin::job_guest::{Batch, Failure};
+use crate::bindings::millpond::plugin::accumulators::{self, Number, Update};
 use crate::bindings::millpond::plugin::log::{self, Level};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, FailureCode, Rejection, VarData};
 use crate::calls::int64;
@@ -37,6 +38,28 @@ pub fn before(settings: &Settings) {
             let bytes = [0xffu8, 0xfe];
             log::log(Level::Info, unsafe { std::str::from_utf8_unchecked(black_box(&bytes)) }, true);
         }
+        other => accumulate(other, settings.bytes),
+    }
+}
+
+/// What is handed over for the accumulators `calls` (a counter) and `peak` (a float64).
+fn accumulate(behaviour: &str, bytes: usize) {
+    let calls = |number| Update { accumulator: 0, number: Number::Int64(number) };
+    let peak = |number| Update { accumulator: 1, number: Number::Float64(number) };
+    match behaviour {
+        "accumulate" => accumulators::add(&[peak(2.5), calls(1)]),
+        "accumulate-then-trap" => {
+            accumulators::add(&[calls(1)]);
+            core::arch::wasm32::unreachable();
+        }
+        "accumulator-unknown" => accumulators::add(&[Update { accumulator: 7, ..calls(1) }]),
+        "accumulator-listed-twice" => accumulators::add(&[calls(1), peak(1.0), calls(1)]),
+        "accumulator-wrong-number" => accumulators::add(&[Update { accumulator: 0, ..peak(1.0) }]),
+        "accumulator-negative" => accumulators::add(&[calls(-1)]),
+        "accumulators-two-calls" => (0..2).for_each(|_| accumulators::add(&[calls(1)])),
+        "accumulators-too-many" => accumulators::add(&vec![calls(1); 257]),
+        "accumulators-huge" => accumulators::add(&vec![calls(1); bytes / 16]),
+        "accumulator-overflow" => accumulators::add(&[calls(i64::MAX)]),
         _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::bindings::exports::millpond::plugin::job_guest::JobPlan;
 use crate::bindings::millpond::plugin::dataflow::{
-    Merge, Node, Operator, Reduce, ReduceWindow, Stage, UpdateState, Window,
+    Accumulator, AccumulatorKind, Merge, Node, Operator, Reduce, ReduceWindow, Stage, UpdateState, Window,
 };
 use crate::bindings::millpond::plugin::types::{DataType, Field};
 use crate::settings::Settings;
@@ -37,7 +37,25 @@ pub fn plan(settings: &Settings) -> Result<JobPlan, String> {
         "plan-not-utf8" => nodes[1].name = unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) },
         _ => {}
     }
-    Ok(JobPlan { nodes })
+    Ok(JobPlan { nodes, accumulators: accumulators(settings) })
+}
+
+/// Some only where they matter: a summary shows them.
+fn accumulators(settings: &Settings) -> Vec<Accumulator> {
+    let accumulator = |name: &str, kind| Accumulator { name: name.into(), kind };
+    let two = vec![
+        accumulator("calls", AccumulatorKind::Counter),
+        accumulator("peak", AccumulatorKind::MaxFloat64),
+    ];
+    match settings.behaviour.as_str() {
+        "plan-accumulator-twice" => vec![two[0].clone(), two[0].clone()],
+        "plan-accumulator-empty-name" => vec![accumulator("", AccumulatorKind::Counter)],
+        "plan-accumulators-many" => {
+            (0..257).map(|number| accumulator(&format!("a{number}"), AccumulatorKind::Counter)).collect()
+        }
+        other if other.starts_with("accumulat") => two,
+        _ => Vec::new(),
+    }
 }
 
 fn pass(schema: Vec<Field>) -> Vec<Node> {
