@@ -10,6 +10,7 @@ use wasmparser::{Parser, Payload, Validator};
 
 const PLUGINS: [&str; 2] = ["plugins/wordcount", "plugins/sliding-wordcount"];
 const LOG: &str = "millpond:plugin/log@0.1.0";
+const ACCUMULATORS: &str = "millpond:plugin/accumulators@0.1.0";
 /// Interfaces without functions: a component names them for their types.
 const TYPES: [&str; 2] = ["millpond:plugin/types@0.1.0", "millpond:plugin/dataflow@0.1.0"];
 const JOB_GUEST: &str = "millpond:plugin/job-guest@0.1.0";
@@ -67,12 +68,19 @@ fn imported_functions(bytes: &[u8], imports: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn plugins_import_nothing_but_the_log() {
+fn plugins_import_nothing_but_log_and_accumulators() {
     for plugin in PLUGINS {
         let bytes = fs::read(component(plugin)).expect("it was just built");
         let names = names(&bytes);
-        assert_eq!(imported_functions(&bytes, &names.imports), [format!("{LOG} log")], "{plugin}");
-        let strange = names.imports.iter().find(|name| *name != LOG && !TYPES.contains(&name.as_str()));
+        assert_eq!(
+            imported_functions(&bytes, &names.imports),
+            [format!("{LOG} log"), format!("{ACCUMULATORS} add")],
+            "{plugin}"
+        );
+        let strange = names
+            .imports
+            .iter()
+            .find(|name| ![LOG, ACCUMULATORS].contains(&name.as_str()) && !TYPES.contains(&name.as_str()));
         assert_eq!(strange, None, "{plugin}");
         assert_eq!(names.exports, [JOB_GUEST], "{plugin}");
         let all = names.imports.iter().chain(&names.exports).chain(&names.inner);
@@ -101,7 +109,10 @@ fn inspect_shows_what_a_plugin_is() {
         assert_eq!(line("kind"), "job");
         assert_eq!(line("wit version"), "0.1.0");
         let imports = line("imports");
-        assert!(imports.split(", ").all(|name| name == LOG || TYPES.contains(&name)), "{imports}");
+        assert!(
+            imports.split(", ").all(|name| [LOG, ACCUMULATORS].contains(&name) || TYPES.contains(&name)),
+            "{imports}"
+        );
         assert!(imports.contains(LOG), "{imports}");
         assert_eq!(line("exports"), JOB_GUEST);
         assert_eq!(line("digest").len(), 64);
@@ -217,13 +228,13 @@ fn refused(text: &str, code: &str, parts: &[&str]) -> Finished {
 }
 
 #[test]
-fn component_that_imports_more_than_the_log_is_refused() {
+fn component_that_imports_more_is_refused() {
     for import in ["wasi:clocks/wall-clock@0.2.0", "wasi:cli/environment@0.2.0", "millpond:plugin/network@0.1.0", "env"]
     {
         let text = format!(
             r#"(component (import "{import}" (instance)) (instance $guest) (export "{JOB_GUEST}" (instance $guest)))"#
         );
-        let inspected = refused(&text, "MP0203", &[&format!("`{import}`"), LOG]);
+        let inspected = refused(&text, "MP0203", &[&format!("`{import}`"), LOG, ACCUMULATORS]);
         assert!(inspected.out.contains(import), "{}", inspected.out);
     }
 }
