@@ -66,7 +66,7 @@ pub use accumulator::{Accumulated, Accumulator, Counter};
 pub use batch_time::batch_time;
 pub use chain::Emit;
 pub use context::StreamingContext;
-pub use dstream::{DStream, MapFn, TryMapFn, Values};
+pub use dstream::{DStream, MapFn, MappedWithState, State, TryMapFn, Values};
 pub use failure::RowError;
 pub use millpond_macros::Row;
 pub use param::Param;
@@ -151,6 +151,14 @@ macro_rules! job {
                     input: contract::UpdateInput,
                 ) -> ::std::result::Result<contract::UpdateOutput, Failure> {
                     JOB.update(node, &task, input)
+                }
+
+                fn map_with_state(
+                    node: u32,
+                    task: TaskInfo,
+                    input: contract::UpdateInput,
+                ) -> ::std::result::Result<contract::MapOutput, Failure> {
+                    JOB.map_with_state(node, &task, input)
                 }
             }
 

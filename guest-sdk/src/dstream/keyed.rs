@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{DStream, HostNode, MapFn, joined_names};
 use crate::bindings::millpond::plugin::dataflow::{ColumnMerge, Merge, Operator, Reduce, ReduceWindow, Window};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
-use crate::chain::{Chain, Input, StageCx};
+use crate::chain::Input;
 use crate::combine::{Accumulate, COMBINE_LIMITS, Combiner, Counter, Custom, Extreme, SumOf};
 use crate::plan::{Code, MergeFn, NodeName, renamed};
 use crate::row::{self, Comparable, Key, Number, Row, Sum};
@@ -81,7 +81,18 @@ impl<T: Row> DStream<T> {
     ) -> DStream<U> {
         let Merging { accumulate, merge, code } = merging;
         let schema = renamed(row::fields::<(K, V)>(""), &names);
-        self.merged_by(over, (merge, code), schema, K::WIDTH, move |chain, input, cx| {
+        let stage = self.combine_stage::<K, V, A>(accumulate, schema.clone(), split);
+        self.merged_after(stage, over, (merge, code), schema, K::WIDTH)
+    }
+
+    /// A stage that makes of each row a key and a value, and merges values of equal keys as far as it sees them.
+    pub(super) fn combine_stage<K: Key, V: Row, A: Accumulate<V> + 'static>(
+        &self,
+        accumulate: A,
+        schema: Vec<Field>,
+        split: impl for<'a> MapFn<'a, T, (K, V)> + Send + Sync + 'static,
+    ) -> usize {
+        self.stage(Some("combine"), schema, K::WIDTH, move |chain, input, cx| {
             let bytes = row::batch_bytes(&input.batch);
             let mut combiner = Combiner::<K, V, A>::new(&accumulate, COMBINE_LIMITS, bytes);
             chain.run(input, cx, &mut |row| {
@@ -92,16 +103,15 @@ impl<T: Row> DStream<T> {
         })
     }
 
-    /// A stage that combines, and the host's node that merges what comes out of it.
-    fn merged_by<U: Row>(
+    /// The host's node that merges what comes out of a stage that combines.
+    fn merged_after<U: Row>(
         &self,
+        stage: usize,
         over: Over,
         (merge, code): (Merge, Code),
         schema: Vec<Field>,
         key_columns: usize,
-        combine: impl Fn(&dyn Chain<T>, Input<'_>, &StageCx) -> Result<Batch, Failure> + Send + Sync + 'static,
     ) -> DStream<U> {
-        let stage = self.stage(Some("combine"), schema.clone(), key_columns, combine);
         // A count of nothing is 0; anything else of nothing is nothing.
         let zero_when_empty = key_columns == 0 && matches!(&merge, Merge::Columns(_));
         let (name, operator) = match over {
@@ -165,7 +175,7 @@ impl<T: Key> DStream<T> {
     pub(super) fn counted(&self, over: Over) -> DStream<(T, i64)> {
         let Merging { merge, code, .. } = Merging::sum::<i64>();
         let schema = renamed(row::fields::<(T, i64)>(""), &self.names_and_count());
-        self.merged_by(over, (merge, code), schema, T::WIDTH, move |chain, input, cx| {
+        let stage = self.stage(Some("combine"), schema.clone(), T::WIDTH, move |chain, input, cx| {
             let bytes = row::batch_bytes(&input.batch);
             let mut counter = Counter::<T>::new(COMBINE_LIMITS, bytes);
             match chain.as_split() {
@@ -173,7 +183,8 @@ impl<T: Key> DStream<T> {
                 None => chain.run(input, cx, &mut |row| counter.add(row))?,
             }
             counter.finish()
-        })
+        });
+        self.merged_after(stage, over, (merge, code), schema, T::WIDTH)
     }
 
     pub(super) fn names_and_count(&self) -> Vec<String> {

@@ -6,8 +6,10 @@
 
 mod fallible;
 mod keyed;
+mod mapped;
 mod narrow;
 mod output;
+mod session;
 mod sort;
 mod state;
 #[cfg(test)]
@@ -18,6 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use fallible::TryMapFn;
+pub use mapped::{MappedWithState, State};
 pub use narrow::MapFn;
 pub use state::Values;
 

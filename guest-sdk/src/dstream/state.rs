@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{DStream, HostNode, joined_names};
 use crate::bindings::exports::millpond::plugin::job_guest::{UpdateInput, UpdateOutput};
 use crate::bindings::millpond::plugin::dataflow::{Operator, UpdateState};
-use crate::bindings::millpond::plugin::types::Failure;
+use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::bitmap::Bitmap;
 use crate::combine::overflow;
 use crate::failure::bad_input;
@@ -101,7 +101,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         let names = joined_names(&self.names[..K::WIDTH], Self::default_names::<S>(state_name));
         self.then(HostNode {
             name: NodeName::Stateful("update_state_by_key"),
-            operator: Operator::UpdateState(UpdateState { every_batch: false }),
+            operator: Operator::UpdateState(UpdateState { every_batch: false, initial: None }),
             inputs: vec![self.node(K::WIDTH)],
             schema: crate::plan::renamed(row::fields::<(K, S)>(""), &names),
             key_columns: K::WIDTH,
@@ -140,6 +140,53 @@ impl<K: Key, V: Row> DStream<(K, V)> {
             _ => Err(misplaced.to_owned()),
         });
         self.clone()
+    }
+}
+
+impl<K: Key, S: Row> DStream<(K, S)> {
+    /// Right after `update_state_by_key`: what a new job begins with.
+    ///
+    /// **Shape**: keys with their states, each key once. They come out from the first batch on, touched or not.
+    /// **State and effects**: only where the job has no commit yet that knows the node; afterwards the state is the job's own.
+    /// It changes the operator itself, so it comes before anything that uses the stream.
+    ///
+    /// **Errors**: the plan fails if the operator before is another, if another operator uses it already, or if a key is there twice.
+    /// **Cost**: the rows are part of the plan, which each instance of the plugin makes: thousands of rows, not millions.
+    /// **Source**: `PairDStreamFunctions.updateStateByKey(..., initialRDD)`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("words")
+    ///     .count_by_value()
+    ///     .update_state_by_key(|values, total: Option<i64>| Some(total.unwrap_or(0) + values.sum()))
+    ///     .initial_state([("be".to_owned(), 2)])
+    ///     .sink("counts");
+    /// # });
+    /// ```
+    pub fn initial_state(&self, rows: impl IntoIterator<Item = (K, S)>) -> DStream<(K, S)> {
+        let misplaced = "initial_state() goes right after update_state_by_key or map_with_state";
+        let initial = self.initial_rows(rows);
+        self.change_latest("initial_state()", misplaced, |node| match &mut node.operator {
+            Operator::UpdateState(update) => {
+                update.initial = initial;
+                Ok(())
+            }
+            _ => Err(misplaced.to_owned()),
+        });
+        self.clone()
+    }
+}
+
+impl<T: Row> DStream<T> {
+    /// The rows of an initial state; notes a mistake if they are too many.
+    pub(super) fn initial_rows<R: Row>(&self, rows: impl IntoIterator<Item = R>) -> Option<Batch> {
+        match crate::runtime::rows_to_batch(rows) {
+            Ok(batch) => Some(batch),
+            Err(failure) => {
+                self.refuse(format!("initial_state(): {}", failure.message));
+                None
+            }
+        }
     }
 }
 

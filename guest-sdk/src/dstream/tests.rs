@@ -28,6 +28,9 @@ fn shape(plan: &Plan) -> Vec<String> {
         Operator::Sort(_) => "sort".to_owned(),
         Operator::Take(n) => format!("take({n})"),
         Operator::Sink(name) => format!("sink({name})"),
+        Operator::MapWithState(_) => "map-with-state".to_owned(),
+        Operator::StateSnapshots => "state-snapshots".to_owned(),
+        Operator::ReduceSession(_) => "reduce-session".to_owned(),
     };
     plan.nodes.iter().map(kind).collect()
 }

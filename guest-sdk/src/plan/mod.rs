@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::bindings::exports::millpond::plugin::job_guest::{UpdateInput, UpdateOutput};
+use crate::bindings::exports::millpond::plugin::job_guest::{MapOutput, UpdateInput, UpdateOutput};
 use crate::bindings::millpond::plugin::dataflow::{Accumulator, AccumulatorKind, Operator};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
 use crate::chain::{Input, StageCx};
@@ -28,8 +28,12 @@ pub(crate) type SubtractFn = dyn Fn(Input<'_>, Input<'_>) -> Result<Batch, Failu
 /// New states.
 pub(crate) type UpdateFn = dyn Fn(UpdateInput, &UpdateFields<'_>) -> Result<UpdateOutput, Failure> + Send + Sync;
 
+/// Maps rows with the states of their keys.
+pub(crate) type MapFn = dyn Fn(UpdateInput, &UpdateFields<'_>) -> Result<MapOutput, Failure> + Send + Sync;
+
 /// The schemas that an update call's batches have.
 pub(crate) struct UpdateFields<'a> {
+    pub(crate) keys: &'a [Field],
     pub(crate) values: &'a [Field],
     pub(crate) states: &'a [Field],
 }
@@ -45,6 +49,7 @@ pub(crate) enum Code {
         subtract: Option<Arc<SubtractFn>>,
     },
     Update(Arc<UpdateFn>),
+    Map(Arc<MapFn>),
 }
 
 /// The contract's limit on a node's name.

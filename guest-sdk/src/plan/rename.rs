@@ -84,9 +84,9 @@ enum Upstream {
 impl Upstream {
     fn of(node: &DraftNode) -> Self {
         match node.operator {
-            Operator::Stage(_) => Self::Free,
+            Operator::Stage(_) | Operator::MapWithState(_) | Operator::StateSnapshots => Self::Free,
             Operator::Source(_) | Operator::Transform(_) | Operator::Sink(_) => Self::Fixed,
-            Operator::UpdateState(_) => Self::Keys,
+            Operator::UpdateState(_) | Operator::ReduceSession(_) => Self::Keys,
             Operator::Union
             | Operator::Reduce(_)
             | Operator::Window(_)

@@ -1,7 +1,7 @@
 //! What a call from outside is checked for before any code of the job sees it.
 
 use crate::accumulator::Accumulating;
-use crate::bindings::millpond::plugin::dataflow::{Node, Plan};
+use crate::bindings::millpond::plugin::dataflow::{Node, Operator, Plan};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, StageOutput};
 use crate::chain::{Input, StageCx};
 use crate::failure::{bad_input, unknown_node};
@@ -30,9 +30,23 @@ impl Planned {
         })
     }
 
+    /// How many key columns a node's first input has.
+    pub(super) fn input_key_columns(&self, node: &Node) -> u32 {
+        node.inputs.first().and_then(|input| self.plan.nodes.get(*input as usize)).map_or(0, |input| input.key_columns)
+    }
+
     /// The schema of a node's first input.
     pub(super) fn input_fields(&self, node: &Node) -> &[Field] {
         node.inputs.first().and_then(|input| self.plan.nodes.get(*input as usize)).map_or(&[], |input| &input.schema)
+    }
+}
+
+/// The columns that a node's merge is about: those behind the key, without the times of a session.
+pub(super) fn merged_fields(node: &Node) -> &[Field] {
+    let values = value_fields(&node.schema, node.key_columns);
+    match &node.operator {
+        Operator::ReduceSession(_) => &values[..values.len().saturating_sub(2)],
+        _ => values,
     }
 }
 
@@ -44,6 +58,11 @@ pub(super) fn wrong_call(node: &Node, call: &str) -> Failure {
 /// The value columns of a node.
 pub(super) fn value_fields(fields: &[Field], key_columns: u32) -> &[Field] {
     fields.get(key_columns as usize..).unwrap_or(&[])
+}
+
+/// The key columns of a node.
+pub(super) fn key_fields(fields: &[Field], key_columns: u32) -> &[Field] {
+    fields.get(..key_columns as usize).unwrap_or(&[])
 }
 
 /// Runs a stage's code over a batch.

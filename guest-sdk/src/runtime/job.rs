@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::call::{Planned, check_groups, run, value_fields, wrong_call};
+use super::call::{Planned, check_groups, key_fields, merged_fields, run, value_fields, wrong_call};
 use crate::StreamingContext;
 use crate::batch_time::InBatch;
-use crate::bindings::exports::millpond::plugin::job_guest::{UpdateInput, UpdateOutput};
-use crate::bindings::millpond::plugin::dataflow::Plan;
+use crate::bindings::exports::millpond::plugin::job_guest::{MapOutput, UpdateInput, UpdateOutput};
+use crate::bindings::millpond::plugin::dataflow::{Operator, Plan};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Param, StageOutput, TaskInfo};
 use crate::chain::Input;
 use crate::failure::{bad_input, internal};
@@ -68,7 +68,7 @@ impl Job {
         self.call(task, |planned| {
             let (node, code) = planned.node(node)?;
             let Code::Merge { merge, .. } = code else { return Err(wrong_call(node, "merge")) };
-            let fields = value_fields(&node.schema, node.key_columns);
+            let fields = merged_fields(node);
             check_groups(groups, values.rows, false)?;
             merge(groups, Input { batch: values, fields })
         })
@@ -96,6 +96,7 @@ impl Job {
             let (node, code) = planned.node(node)?;
             let Code::Update(update) = code else { return Err(wrong_call(node, "update")) };
             let fields = UpdateFields {
+                keys: key_fields(&node.schema, node.key_columns),
                 values: value_fields(planned.input_fields(node), node.key_columns),
                 states: value_fields(&node.schema, node.key_columns),
             };
@@ -112,6 +113,28 @@ impl Job {
         let answer = work(&planned)?;
         accumulating.hand_over()?;
         Ok(answer)
+    }
+
+    /// Maps rows with the states of their keys.
+    ///
+    /// # Errors
+    /// `unknown-node` if the node maps nothing with state, `bad-input` if the input is malformed, `user` if the function writes a state
+    /// that it has removed, or one that is timing out.
+    pub fn map_with_state(&self, node: u32, task: &TaskInfo, input: UpdateInput) -> Result<MapOutput, Failure> {
+        self.call(task, |planned| {
+            let (node, code) = planned.node(node)?;
+            let (Code::Map(map), Operator::MapWithState(settings)) = (code, &node.operator) else {
+                return Err(wrong_call(node, "map-with-state"));
+            };
+            let key_columns = planned.input_key_columns(node);
+            let fields = UpdateFields {
+                keys: key_fields(&settings.state, key_columns),
+                values: value_fields(planned.input_fields(node), key_columns),
+                states: value_fields(&settings.state, key_columns),
+            };
+            check_update(&input)?;
+            map(input, &fields)
+        })
     }
 
     fn planned(&self) -> Result<Arc<Planned>, Failure> {

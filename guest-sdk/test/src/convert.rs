@@ -125,11 +125,12 @@ pub(crate) fn schema(fields: Vec<wire::Field>) -> SchemaRef {
 }
 
 fn node(node: wire::Node) -> Node {
+    let schema = schema(node.schema);
     Node {
         name: node.name,
-        operator: operator(node.operator),
+        operator: operator(node.operator, &schema),
         inputs: node.inputs.into_iter().map(NodeId).collect(),
-        schema: schema(node.schema),
+        schema,
         key_columns: node.key_columns as usize,
     }
 }
@@ -145,7 +146,7 @@ fn data_type(data_type: wire::DataType) -> DataType {
     }
 }
 
-fn operator(operator: wire::Operator) -> Operator {
+fn operator(operator: wire::Operator, columns: &SchemaRef) -> Operator {
     match operator {
         wire::Operator::Source(name) => Operator::Source(name),
         wire::Operator::Stage(stage) => Operator::Stage(stage.label),
@@ -162,7 +163,9 @@ fn operator(operator: wire::Operator) -> Operator {
             keep_empty_keys: reduce.keep_empty_keys,
             zero_when_empty: reduce.zero_when_empty,
         }),
-        wire::Operator::UpdateState(update) => Operator::UpdateState { every_batch: update.every_batch },
+        wire::Operator::UpdateState(update) => {
+            Operator::UpdateState { every_batch: update.every_batch, initial: initial(columns, update.initial) }
+        }
         wire::Operator::Sort(sort) => {
             let ordering = |ordering: wire::Ordering| plan::Ordering {
                 column: ordering.column as usize,
@@ -176,7 +179,20 @@ fn operator(operator: wire::Operator) -> Operator {
         }
         wire::Operator::Take(rows) => Operator::Take(rows),
         wire::Operator::Sink(name) => Operator::Sink(name),
+        wire::Operator::MapWithState(map) => {
+            let state = schema(map.state);
+            let initial = initial(&state, map.initial);
+            Operator::MapWithState(plan::MapWithState { state, timeout_ms: map.timeout_ms, initial })
+        }
+        wire::Operator::StateSnapshots => Operator::StateSnapshots,
+        wire::Operator::ReduceSession(session) => {
+            Operator::ReduceSession(plan::ReduceSession { merge: merge(session.merge), gap_ms: session.gap_ms })
+        }
     }
+}
+
+fn initial(schema: &SchemaRef, rows: Option<wire::Batch>) -> Option<RecordBatch> {
+    rows.map(|rows| from_wire(schema, rows).expect("the SDK makes rows of the state's columns"))
 }
 
 fn window(window: wire::Window) -> plan::Window {

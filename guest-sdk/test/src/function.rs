@@ -10,8 +10,8 @@ use millpond::{Job, Transform};
 use millpond_core::accumulator::{Ledger, Update};
 use millpond_core::function::FunctionUsage;
 use millpond_core::{
-    BoxError, Classify, Code, Domain, NodeId, Plan, Rejection, StageOutput, TaskInfo, TransformFunction, UpdateInput,
-    UpdateOutput, UserFunction,
+    BoxError, Classify, Code, Domain, MapOutput, NodeId, Operator, Plan, Rejection, StageOutput, TaskInfo,
+    TransformFunction, UpdateInput, UpdateOutput, UserFunction,
 };
 
 use crate::convert;
@@ -47,7 +47,20 @@ impl NativeFunction {
     /// The value columns of a node.
     fn values(&self, node: NodeId) -> SchemaRef {
         let node = &self.plan.nodes[node.index()];
-        Arc::new(Schema::new(node.schema.fields()[node.key_columns..].to_vec()))
+        let mut fields = node.schema.fields()[node.key_columns..].to_vec();
+        if let Operator::ReduceSession(_) = node.operator {
+            // The times of a session are the host's.
+            fields.truncate(fields.len() - 2);
+        }
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The state columns of a node that maps with state.
+    fn states(&self, node: NodeId) -> SchemaRef {
+        let node = &self.plan.nodes[node.index()];
+        let Operator::MapWithState(map) = &node.operator else { return Arc::clone(&node.schema) };
+        let key_columns = self.plan.nodes[node.inputs[0].index()].key_columns;
+        Arc::new(Schema::new(map.state.fields()[key_columns..].to_vec()))
     }
 }
 
@@ -83,6 +96,16 @@ impl TransformFunction for NativeTransform {
 
     fn usage(&self) -> FunctionUsage {
         FunctionUsage::default()
+    }
+}
+
+fn update_input(input: &UpdateInput) -> runtime::UpdateInput {
+    runtime::UpdateInput {
+        keys: convert::to_wire(&input.keys),
+        groups: input.groups.clone(),
+        values: convert::to_wire(&input.values),
+        states: convert::to_wire(&input.states),
+        present: convert::bitmap(input.present.values()),
     }
 }
 
@@ -157,14 +180,7 @@ impl UserFunction for NativeFunction {
     }
 
     fn update(&self, node: NodeId, info: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
-        let wire = runtime::UpdateInput {
-            keys: convert::to_wire(&input.keys),
-            groups: input.groups.clone(),
-            values: convert::to_wire(&input.values),
-            states: convert::to_wire(&input.states),
-            present: convert::bitmap(input.present.values()),
-        };
-        let output = self.job.update(node.0, &task(info), wire);
+        let output = self.job.update(node.0, &task(info), update_input(input));
         let output = self.answer(node, info, output)?;
         let groups = input.present.len();
         let keep = BooleanBuffer::new(output.keep.into(), 0, groups);
@@ -173,6 +189,24 @@ impl UserFunction for NativeFunction {
 
     fn take_updates(&self) -> Vec<Update> {
         self.ledger.take()
+    }
+
+    fn map_with_state(&self, node: NodeId, info: &TaskInfo, input: &UpdateInput) -> Result<MapOutput, BoxError> {
+        let output = self.job.map_with_state(node.0, &task(info), update_input(input));
+        let output = self.answer(node, info, output)?;
+        let flags = |bytes: Vec<u8>, length| BooleanArray::new(BooleanBuffer::new(bytes.into(), 0, length), None);
+        let groups = input.present.len();
+        let output = MapOutput {
+            rows: back(&self.plan.nodes[node.index()].schema, output.rows)?,
+            mapped: flags(output.mapped, MapOutput::calls(input)),
+            states: back(&self.states(node), output.states)?,
+            keep: flags(output.keep, groups),
+            written: flags(output.written, groups),
+        };
+        match output.check(input) {
+            Ok(()) => Ok(output),
+            Err(reason) => Err(JobFailure(reason).into()),
+        }
     }
 
     fn usage(&self) -> FunctionUsage {

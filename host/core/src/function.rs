@@ -36,6 +36,11 @@ pub trait UserFunction: Send + Sync {
     /// New states of keys.
     fn update(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError>;
 
+    /// Maps rows one by one, each with its key's state. A group without rows is a key that is timing out.
+    ///
+    /// Implementations let no answer through that [`MapOutput::check`] refuses.
+    fn map_with_state(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<MapOutput, BoxError>;
+
     /// What the calls that succeeded had for the plan's accumulators since this was asked last, in an order that does not depend
     /// on which of them came first.
     fn take_updates(&self) -> Vec<Update>;
@@ -96,6 +101,49 @@ pub struct UpdateOutput {
     pub states: RecordBatch,
     /// false = delete the key. No nulls.
     pub keep: BooleanArray,
+}
+
+/// The answer of [`UserFunction::map_with_state`].
+///
+/// The calls of the plugin's function are the rows, group after group, and one for each group without rows.
+#[derive(Clone, Debug)]
+pub struct MapOutput {
+    /// The mapped rows, in the order of the calls.
+    pub rows: RecordBatch,
+    /// Of each call: whether it gave a row. No nulls.
+    pub mapped: BooleanArray,
+    /// States after the call, one row a group; meaningless where `keep` is false.
+    pub states: RecordBatch,
+    /// Of each group: whether its key has state now. Not looked at for a key that is timing out. No nulls.
+    pub keep: BooleanArray,
+    /// Of each group: whether its state is another than before. No nulls.
+    pub written: BooleanArray,
+}
+
+impl MapOutput {
+    /// How many calls of the plugin's function an input means.
+    #[must_use]
+    pub fn calls(input: &UpdateInput) -> usize {
+        input.groups.windows(2).map(|group| (group[1] - group[0]).max(1) as usize).sum()
+    }
+
+    /// Whether the parts agree with one another and with the input; what is wrong, if they do not.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check(&self, input: &UpdateInput) -> Result<(), String> {
+        let (mapped, rows) = (self.mapped.true_count(), self.rows.num_rows());
+        if mapped != rows {
+            return Err(format!("{mapped} calls are marked as mapped, and there are {rows} mapped rows"));
+        }
+        let groups = input.groups.windows(2).enumerate().filter(|(_, group)| group[0] < group[1]);
+        for (group, _) in groups {
+            if self.keep.value(group) && !self.written.value(group) && !input.present.value(group) {
+                return Err(format!("group {group} keeps a state that it neither had nor wrote"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Running totals of user code.

@@ -24,7 +24,7 @@ pub use accumulator::{Accumulator, AccumulatorKind, AccumulatorTotal, Number};
 pub use batch::PartitionBatch;
 pub use clock::{Clock, StopSignal, SystemClock};
 pub use error::{BoxError, Classify, Code, Domain, Retry};
-pub use function::{Rejection, StageOutput, TransformFunction, UpdateInput, UpdateOutput, UserFunction};
+pub use function::{MapOutput, Rejection, StageOutput, TransformFunction, UpdateInput, UpdateOutput, UserFunction};
 pub use ids::{BatchTime, Epoch, NodeId, PartitionId, TaskInfo};
 pub use listener::{BatchReport, Listener, PhaseTimes, Report};
 pub use plan::{Node, Operator, Plan};

@@ -2,6 +2,7 @@
 //!
 //! These are plain facts as the component gave them. `millpond-engine` checks them (`StreamGraph`) and runs them.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::NodeId;
@@ -32,7 +33,7 @@ pub struct Node {
 }
 
 /// What a node does. See `wit/dataflow.wit` for the meaning of each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Operator {
     /// Rows from the receiver under this name in `[sources]`.
     Source(String),
@@ -52,6 +53,8 @@ pub enum Operator {
     UpdateState {
         /// Called for every key that has state, not only for those with rows.
         every_batch: bool,
+        /// What a job begins with: rows of the node's columns, each key once.
+        initial: Option<RecordBatch>,
     },
     /// Orders the rows of a batch.
     Sort(Sort),
@@ -59,6 +62,12 @@ pub enum Operator {
     Take(u64),
     /// Rows to the sink under this name in `[sinks]`.
     Sink(String),
+    /// Keyed state, row by row.
+    MapWithState(MapWithState),
+    /// Every key of a map-with-state node with its state.
+    StateSnapshots,
+    /// Rows of a key at most one gap apart, merged.
+    ReduceSession(ReduceSession),
 }
 
 impl Operator {
@@ -77,6 +86,9 @@ impl Operator {
             Self::Sort(_) => "sort",
             Self::Take(_) => "take",
             Self::Sink(_) => "sink",
+            Self::MapWithState(_) => "map-with-state",
+            Self::StateSnapshots => "state-snapshots",
+            Self::ReduceSession(_) => "reduce-session",
         }
     }
 }
@@ -152,4 +164,24 @@ pub struct Sort {
     pub limit: Option<u64>,
     /// How many trailing columns of the input are dropped after sorting.
     pub hidden_columns: usize,
+}
+
+/// Settings of [`Operator::MapWithState`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapWithState {
+    /// Columns of the state: the input's key, then the state's own.
+    pub state: SchemaRef,
+    /// Milliseconds without a row after which a key is let go; `None` = never.
+    pub timeout_ms: Option<u64>,
+    /// What a job begins with: rows of `state`, each key once.
+    pub initial: Option<RecordBatch>,
+}
+
+/// Settings of [`Operator::ReduceSession`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReduceSession {
+    /// How rows are merged.
+    pub merge: Merge,
+    /// Milliseconds; rows at most so far apart are one session.
+    pub gap_ms: u64,
 }

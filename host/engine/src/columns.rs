@@ -21,6 +21,7 @@ use crate::segmented::Segmented;
 pub(crate) struct ColumnStore {
     schema: SchemaRef,
     columns: Vec<Column>,
+    slots: usize,
 }
 
 #[derive(Debug)]
@@ -49,7 +50,7 @@ const GARBAGE_BYTES_MIN: usize = 64 * 1024;
 impl ColumnStore {
     pub(crate) fn new(schema: SchemaRef) -> Self {
         let columns = schema.fields().iter().map(|field| Column::new(field)).collect();
-        Self { schema, columns }
+        Self { schema, columns, slots: 0 }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -58,6 +59,7 @@ impl ColumnStore {
 
     /// Makes room for slots `0..slots`.
     pub(crate) fn grow(&mut self, slots: usize) {
+        self.slots = self.slots.max(slots);
         self.columns.iter_mut().for_each(|column| column.grow(slots));
     }
 
@@ -78,33 +80,93 @@ impl ColumnStore {
 }
 
 impl ColumnStore {
-    /// The slots with the `limit` first values of a column, and all that tie with the last of those; `None` for a column whose
-    /// values are no plain numbers. Cost: two passes over the values; `is_occupied` is asked about few slots.
+    /// How many slots there is room for.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// One column of these slots; `None` if there is no such column or its bytes do not fit one array.
+    pub(crate) fn gather_column(&self, node: &str, column: usize, slots: &[u32]) -> Option<ArrayRef> {
+        self.columns.get(column)?.gather(node, self.schema.field(column), slots).ok()
+    }
+
+    /// The number in a slot of an int64 or timestamp column.
+    pub(crate) fn integer(&self, column: usize, slot: u32) -> Option<i64> {
+        match &self.columns.get(column)?.values {
+            Values::Integer(values) => values.get(slot as usize).copied(),
+            _ => None,
+        }
+    }
+
+    /// The slots with the `limit` first values of a column, and all that tie with the last of those, and the rank of that one (see [`rank_of`]);
+    /// `None` for a column whose values are no plain numbers. Cost: two passes over the values; `is_occupied` is asked about few slots.
     pub(crate) fn first(
         &self,
         column: usize,
         descending: bool,
         limit: usize,
         is_occupied: impl Fn(u32) -> bool,
-    ) -> Option<Vec<u32>> {
+    ) -> Option<(u64, Vec<u32>)> {
         let column = self.columns.get(column).filter(|column| column.valid.is_none())?;
-        // Numbers that are the larger the earlier the value comes.
         let turned = |rank: u64| if descending { rank } else { !rank };
-        let integer = |value: &i64| turned(u64::from_be_bytes(key::integer(*value)));
-        let float = |value: &f64| turned(u64::from_be_bytes(key::float(*value)));
         match &column.values {
             Values::Boolean(values) => {
                 Some(largest(values.iter().map(|value| turned(u64::from(*value))), limit, is_occupied))
             }
-            Values::Integer(values) => Some(largest(values.iter().map(integer), limit, is_occupied)),
-            Values::Float(values) => Some(largest(values.iter().map(float), limit, is_occupied)),
+            Values::Integer(values) => {
+                Some(largest(values.iter().map(|value| turned(rank_of_integer(*value))), limit, is_occupied))
+            }
+            Values::Float(values) => {
+                Some(largest(values.iter().map(|value| turned(rank_of_float(*value))), limit, is_occupied))
+            }
             Values::Bytes { .. } => None,
         }
     }
 }
 
-/// The slots of the `limit` largest ranks, and all that tie with the last of those, ascending.
-fn largest(ranks: impl Iterator<Item = u64> + Clone, limit: usize, is_occupied: impl Fn(u32) -> bool) -> Vec<u32> {
+/// Gives the index and the rank of each of these rows of a column: numbers that are the larger the earlier the value comes.
+/// `false` for a column whose values are no plain numbers.
+pub(crate) fn rank_of(
+    column: &ArrayRef,
+    descending: bool,
+    rows: impl Iterator<Item = u32>,
+    mut each: impl FnMut(usize, u64),
+) -> bool {
+    let mut turned = |index: usize, rank: u64| each(index, if descending { rank } else { !rank });
+    let rows = rows.map(|row| row as usize).enumerate();
+    match column.data_type() {
+        _ if column.null_count() > 0 => return false,
+        DataType::Boolean => {
+            let values = column.as_boolean();
+            rows.for_each(|(index, row)| turned(index, u64::from(values.value(row))));
+        }
+        DataType::Int64 | DataType::Timestamp(..) => {
+            let values = integers(column);
+            rows.for_each(|(index, row)| turned(index, rank_of_integer(values[row])));
+        }
+        DataType::Float64 => {
+            let values = column.as_primitive::<Float64Type>().values();
+            rows.for_each(|(index, row)| turned(index, rank_of_float(values[row])));
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn rank_of_integer(value: i64) -> u64 {
+    u64::from_be_bytes(key::integer(value))
+}
+
+fn rank_of_float(value: f64) -> u64 {
+    u64::from_be_bytes(key::float(value))
+}
+
+/// The slots of the `limit` largest ranks, and all that tie with the last of those, ascending; before them the rank of that one.
+fn largest(
+    ranks: impl Iterator<Item = u64> + Clone,
+    limit: usize,
+    is_occupied: impl Fn(u32) -> bool,
+) -> (u64, Vec<u32>) {
     let mut first: BinaryHeap<Reverse<u64>> = BinaryHeap::with_capacity(limit + 1);
     let mut least = 0;
     (0u32..).zip(ranks.clone()).for_each(|(slot, rank)| {
@@ -119,7 +181,8 @@ fn largest(ranks: impl Iterator<Item = u64> + Clone, limit: usize, is_occupied: 
             }
         }
     });
-    (0u32..).zip(ranks).filter(|(slot, rank)| *rank >= least && is_occupied(*slot)).map(|(slot, _)| slot).collect()
+    let slots = (0u32..).zip(ranks).filter(|(slot, rank)| *rank >= least && is_occupied(*slot)).map(|(slot, _)| slot);
+    (least, slots.collect())
 }
 
 /// A batch that may have no columns at all.
@@ -333,7 +396,7 @@ mod tests {
             let column: ArrayRef = Arc::new(Float64Array::from_iter_values(values.iter().map(|value| value.0)));
             let rows = RecordBatch::try_new(schema, vec![column]).unwrap();
             store.scatter(&rows, &(0..values.len() as u32).map(|slot| (slot, slot)).collect::<Vec<_>>());
-            let found = store.first(0, descending, limit, |slot| values[slot as usize].1).unwrap();
+            let (_, found) = store.first(0, descending, limit, |slot| values[slot as usize].1).unwrap();
 
             let mut expected: Vec<u32> = (0..values.len() as u32).filter(|slot| values[*slot as usize].1).collect();
             let rank = |slot: u32| key::float(values[slot as usize].0);

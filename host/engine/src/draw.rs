@@ -95,6 +95,8 @@ fn shuffles(operator: &Operator) -> bool {
             | Operator::UpdateState { .. }
             | Operator::Sort(_)
             | Operator::Take(_)
+            | Operator::MapWithState(_)
+            | Operator::ReduceSession(_)
     )
 }
 
@@ -112,9 +114,15 @@ fn describe(node: &Node) -> String {
             duration(reduce.window.slide_ms),
             if reduce.invertible { ", with inverse" } else { "" },
         ),
-        Operator::UpdateState { every_batch: true } => "update-state, every key every batch".to_owned(),
+        Operator::UpdateState { every_batch: true, .. } => "update-state, every key every batch".to_owned(),
         Operator::Sort(sort) => sort.limit.map_or_else(|| "sort".to_owned(), |limit| format!("top {limit}")),
         Operator::Take(rows) => format!("take {rows}"),
+        Operator::MapWithState(map) => map
+            .timeout_ms
+            .map_or_else(|| node.operator.kind().to_owned(), |ms| format!("map-with-state, timeout {}", duration(ms))),
+        Operator::ReduceSession(session) => {
+            format!("reduce {} by session, gap {}", merge(&session.merge), duration(session.gap_ms))
+        }
         other => other.kind().to_owned(),
     }
 }

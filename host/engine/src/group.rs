@@ -363,6 +363,12 @@ impl Groups {
         Self { group_of_row, first_row }
     }
 
+    /// Groups of two: row `i` and row `pairs + i`.
+    pub(crate) fn of_pairs(pairs: usize) -> Self {
+        let first_row: Vec<u32> = (0..pairs as u32).collect();
+        Self { group_of_row: first_row.repeat(2), first_row }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.first_row.len()
     }

@@ -12,6 +12,7 @@ mod accumulators;
 mod columns;
 pub mod draw;
 pub mod error;
+mod first;
 mod graph;
 mod group;
 mod key;

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use millpond_core::plan::Sort;
 use millpond_core::store::KeyedChunk;
-use millpond_core::{StateChange, StateDelta};
+use millpond_core::{PartitionId, StateChange, StateDelta};
 
 use crate::columns::{self, ColumnStore, gather_bytes};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::first::FirstSlots;
 use crate::group::KeyTable;
 use crate::key::{self, Keys};
 
@@ -27,6 +29,8 @@ pub(crate) struct KeyedState {
     dirty_slots: Vec<u32>,
     /// Committed keys that were removed since the last commit. Ordered, so that a commit's bytes are the same on replay.
     deleted: BTreeSet<Vec<u8>>,
+    /// The first keys of an order that someone asks for in every batch.
+    first: Option<FirstSlots>,
 }
 
 /// When a slot in so many has changed, going through all is quicker than sorting those.
@@ -46,7 +50,14 @@ impl KeyedState {
             dirty: Vec::new(),
             dirty_slots: Vec::new(),
             deleted: BTreeSet::new(),
+            first: None,
         }
+    }
+
+    /// From now on [`first`](Self::first) is asked for, in this order. Columns are numbered as in the schema that the state was made
+    /// with.
+    pub(crate) fn follow(&mut self, sort: &Sort) {
+        self.first = FirstSlots::try_new(sort, self.key_fields.len());
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -77,6 +88,9 @@ impl KeyedState {
     /// Replaces values: row `row` of `batch` goes into slot `slot` for each pair.
     pub(crate) fn put(&mut self, batch: &RecordBatch, rows_to_slots: &[(u32, u32)]) {
         self.values.scatter(batch, rows_to_slots);
+        if let Some(first) = &mut self.first {
+            first.changed(batch.columns(), rows_to_slots, self.keys.slots());
+        }
         for (_, slot) in rows_to_slots {
             if !self.dirty[*slot as usize] {
                 self.dirty[*slot as usize] = true;
@@ -141,16 +155,37 @@ impl KeyedState {
         self.deleted.clear();
     }
 
-    /// The slots whose rows may be among the first ones of an order with a limit, ties included; `None` = it takes a sort of all
-    /// to tell. Columns are numbered as in the schema that the state was made with.
-    pub(crate) fn best(&self, sort: &Sort) -> Option<Vec<u32>> {
-        let order = sort.order.first()?;
-        let limit = usize::try_from(sort.limit?).ok()?;
-        if limit == 0 || limit >= self.len() / 2 {
-            return None;
-        }
-        let column = order.column.checked_sub(self.key_fields.len())?;
-        self.values.first(column, order.descending, limit, |slot| self.keys.is_occupied(slot))
+    /// The slots whose rows may be among the first ones of the order that is followed, ties included; `None` = it takes a sort of
+    /// all to tell, or no order is followed.
+    pub(crate) fn first(&mut self) -> Option<Vec<u32>> {
+        let keys = &self.keys;
+        self.first.as_mut()?.slots(&self.node, &self.values, keys.len(), |slot| keys.is_occupied(slot))
+    }
+
+    /// The number in a slot of an int64 or timestamp value column.
+    pub(crate) fn integer(&self, column: usize, slot: u32) -> Option<i64> {
+        self.values.integer(column, slot)
+    }
+
+    /// Takes in the rows of an initial state that belong to this partition: key columns, then values. Gives their slots.
+    pub(crate) fn seed(
+        &mut self,
+        initial: &RecordBatch,
+        partition: PartitionId,
+        partitions: usize,
+    ) -> Result<Vec<u32>> {
+        let key_columns = self.key_fields.len();
+        let hashes = Keys::of(&self.node, initial.schema_ref(), key_columns, initial)?.hashes();
+        let mine = |hash: &u64| key::partition_of(*hash, partitions) == partition.0 as usize;
+        let rows: UInt32Array = (0u32..).zip(&hashes).filter(|(_, hash)| mine(hash)).map(|(row, _)| row).collect();
+        let hashes: Vec<u64> = hashes.into_iter().filter(mine).collect();
+        let initial = take_record_batch(initial, &rows).map_err(Error::arrow(&self.node))?;
+        let keys = Keys::of(&self.node, initial.schema_ref(), key_columns, &initial)?;
+        let (slots, _) = self.insert_all(&keys, &hashes);
+        let values = initial.columns()[key_columns..].to_vec();
+        let values = columns::batch(&self.node, &self.value_schema, values, slots.len())?;
+        self.put(&values, &(0u32..).zip(slots.iter().copied()).collect::<Vec<_>>());
+        Ok(slots)
     }
 
     /// Takes back the keys of a chunk that belong to this partition.
@@ -165,6 +200,7 @@ impl KeyedState {
         }
         self.make_room();
         self.values.scatter(&chunk.values, &pairs);
+        self.first.iter_mut().for_each(FirstSlots::forget);
     }
 
     pub(crate) fn value_schema(&self) -> &SchemaRef {

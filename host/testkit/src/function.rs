@@ -7,13 +7,14 @@ use arrow::array::RecordBatch;
 use millpond_core::accumulator::{Ledger, Update};
 use millpond_core::function::FunctionUsage;
 use millpond_core::{
-    BoxError, Classify, Code, Domain, NodeId, StageOutput, TaskInfo, UpdateInput, UpdateOutput, UserFunction,
+    BoxError, Classify, Code, Domain, MapOutput, NodeId, StageOutput, TaskInfo, UpdateInput, UpdateOutput, UserFunction,
 };
 
 type Stage = dyn Fn(&TaskInfo, &RecordBatch) -> Result<StageOutput, BoxError> + Send + Sync;
 type Merge = dyn Fn(&[u32], &RecordBatch) -> RecordBatch + Send + Sync;
 type Subtract = dyn Fn(&RecordBatch, &RecordBatch) -> RecordBatch + Send + Sync;
 type NewStates = dyn Fn(&TaskInfo, &UpdateInput) -> UpdateOutput + Send + Sync;
+type Map = dyn Fn(&TaskInfo, &UpdateInput) -> MapOutput + Send + Sync;
 type Updates = dyn Fn(NodeId, &TaskInfo) -> Vec<Update> + Send + Sync;
 
 /// A [`UserFunction`] made of closures, one for each node that needs one.
@@ -23,6 +24,7 @@ pub struct FakeFunction {
     merges: HashMap<u32, Box<Merge>>,
     subtracts: HashMap<u32, Box<Subtract>>,
     updates: HashMap<u32, Box<NewStates>>,
+    maps: HashMap<u32, Box<Map>>,
     updated: Option<Box<Updates>>,
     ledger: Ledger,
     calls: AtomicU64,
@@ -101,6 +103,17 @@ impl FakeFunction {
         self
     }
 
+    /// Code of a map with state.
+    #[must_use]
+    pub fn map_with_state(
+        mut self,
+        node: u32,
+        code: impl Fn(&TaskInfo, &UpdateInput) -> MapOutput + Send + Sync + 'static,
+    ) -> Self {
+        self.maps.insert(node, Box::new(code));
+        self
+    }
+
     /// What every call that succeeds has for the accumulators.
     #[must_use]
     pub fn accumulating(mut self, updates: impl Fn(NodeId, &TaskInfo) -> Vec<Update> + Send + Sync + 'static) -> Self {
@@ -155,6 +168,11 @@ impl UserFunction for FakeFunction {
 
     fn take_updates(&self) -> Vec<Update> {
         self.ledger.take()
+    }
+
+    fn map_with_state(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<MapOutput, BoxError> {
+        self.called(node, task);
+        Ok(self.maps.get(&node.0).ok_or_else(|| missing("map with state", node))?(task, input))
     }
 
     fn usage(&self) -> FunctionUsage {

@@ -7,7 +7,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use millpond_core::accumulator::Update;
 use millpond_core::function::FunctionUsage;
 use millpond_core::{
-    Accumulator, BoxError, Node, NodeId, Plan, StageOutput, TaskInfo, UpdateInput, UpdateOutput, UserFunction,
+    Accumulator, BoxError, MapOutput, Node, NodeId, Operator, Plan, StageOutput, TaskInfo, UpdateInput, UpdateOutput,
+    UserFunction,
 };
 use wasmtime::Store;
 use wasmtime::component::Instance;
@@ -43,13 +44,28 @@ impl WasmEngine {
     /// of a call for a component that fails while it is asked.
     pub fn load_job(&self, options: &LoadOptions, component: &[u8]) -> Result<JobComponent> {
         let pool = Pool::<JobGuest>::load(self, options, component)?;
-        let value_schemas = pool.contract().nodes.iter().map(value_schema).collect();
+        let plan = pool.contract();
+        let value_schemas = plan.nodes.iter().map(|node| value_schema(plan, node)).collect();
         Ok(JobComponent { inner: Arc::new(Inner { pool, value_schemas }) })
     }
 }
 
-fn value_schema(node: &Node) -> SchemaRef {
-    let values = node.schema.fields().iter().skip(node.key_columns).cloned();
+/// The columns behind the key: of a node's rows, or of its states where those are something else.
+fn value_schema(plan: &Plan, node: &Node) -> SchemaRef {
+    let (schema, key_columns) = match &node.operator {
+        Operator::MapWithState(map) => {
+            let input = node.inputs.first().and_then(|input| plan.nodes.get(input.index()));
+            (&map.state, input.map_or(0, |input| input.key_columns))
+        }
+        // Its last two columns are times, of which the component knows nothing.
+        Operator::ReduceSession(_) => {
+            let fields = node.schema.fields();
+            let values = fields.iter().take(fields.len().saturating_sub(2)).skip(node.key_columns).cloned();
+            return Arc::new(Schema::new(values.collect::<Vec<_>>()));
+        }
+        _ => (&node.schema, node.key_columns),
+    };
+    let values = schema.fields().iter().skip(key_columns).cloned();
     Arc::new(Schema::new(values.collect::<Vec<_>>()))
 }
 
@@ -128,6 +144,33 @@ impl JobComponent {
         )
     }
 
+    fn try_map_with_state(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<MapOutput> {
+        let (place, schema, states) = self.node("map-with-state", node, task)?;
+        let lowered = [cross(&place, &input.keys)?, cross(&place, &input.values)?, cross(&place, &input.states)?];
+        let columns = lowered.each_ref().map(Lowered::columns);
+        let [keys, values, state_rows] = [0, 1, 2].map(|side| lowered[side].batch(&columns[side]));
+        let present = lower::flags(&input.present);
+        let raw = exports::UpdateInput { keys, groups: &input.groups, values, states: state_rows, present: &present };
+        let (groups, calls) = (input.present.len(), MapOutput::calls(input));
+        self.inner.pool.call(
+            &place,
+            |guest, store| guest.0.call_map_with_state(store, node.0, lower::task(task), raw),
+            |raw| {
+                let output = MapOutput {
+                    mapped: lift::flags(&place, "the flags `mapped`", calls, raw.mapped)?,
+                    keep: lift::flags(&place, "the flags `keep`", groups, raw.keep)?,
+                    written: lift::flags(&place, "the flags `written`", groups, raw.written)?,
+                    rows: lift::batch(&place, schema, None, raw.rows)?,
+                    states: lift::batch(&place, states, Some(groups), raw.states)?,
+                };
+                match output.check(input) {
+                    Ok(()) => Ok(output),
+                    Err(reason) => Err(Error::Malformed { place: Box::new(place.clone()), reason }),
+                }
+            },
+        )
+    }
+
     #[cfg(test)]
     pub(crate) fn idle(&self) -> usize {
         self.inner.pool.idle()
@@ -170,6 +213,10 @@ impl UserFunction for JobComponent {
 
     fn take_updates(&self) -> Vec<Update> {
         self.inner.pool.take_updates()
+    }
+
+    fn map_with_state(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<MapOutput, BoxError> {
+        Ok(self.try_map_with_state(node, task, input)?)
     }
 
     fn usage(&self) -> FunctionUsage {

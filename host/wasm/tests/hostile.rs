@@ -268,6 +268,42 @@ fn keyed_calls_misbehave_like_stages() {
 }
 
 #[test]
+fn map_with_state_answers_and_is_checked() {
+    let job = load(&[("graph", "mapped")], Limits::default());
+    // The second key has no rows: it times out.
+    let input = UpdateInput { groups: vec![0, 2, 2], present: vec![true, true].into(), ..update_input() };
+    let output = job.map_with_state(NodeId(2), &task(), &input).unwrap();
+    assert_eq!((output.rows, output.states), (counts(&[11, 13, 99]), counts(&[13, 99])));
+    assert_eq!((output.mapped.true_count(), output.keep.true_count(), output.written.true_count()), (3, 2, 2));
+
+    let call = |behaviour: &str, input: &UpdateInput| {
+        let params = [("graph", "mapped"), ("in", "map-with-state"), ("behaviour", behaviour)];
+        let error = load(&params, Limits::default()).map_with_state(NodeId(2), &task(), input).err();
+        let error = error.unwrap_or_else(|| panic!("{behaviour} went well"));
+        let message = error.full_message();
+        assert!(message.contains("node `mapped` (map-with-state)"), "{message}");
+        (error.code().0, message)
+    };
+    for (behaviour, code, part) in [
+        ("trap", "MP0301", "unreachable"),
+        ("wrong-length", "MP0306", "column `count`"),
+        ("rows-too-few", "MP0306", "3 calls are marked as mapped, and there are 2 mapped rows"),
+        ("mapped-too-few", "MP0306", "0 calls are marked as mapped, and there are 3 mapped rows"),
+        ("mapped-too-long", "MP0306", "the flags `mapped`"),
+        ("keep-too-long", "MP0306", "the flags `keep`"),
+        ("written-too-long", "MP0306", "the flags `written`"),
+        ("states-too-few", "MP0306", "the batch has 1 rows, and 2 are needed"),
+        ("wrong-type", "MP0308", "column `count` is float64"),
+        ("failure", "MP0309", "no more"),
+    ] {
+        let (found, message) = call(behaviour, &input);
+        assert!(found == code && message.contains(part), "{behaviour}: {message}");
+    }
+    let (code, message) = call("written-never", &UpdateInput { present: vec![false, true].into(), ..input });
+    assert!(code == "MP0306" && message.contains("group 0 keeps a state that it neither had nor wrote"), "{message}");
+}
+
+#[test]
 fn instance_is_gone_after_an_error_and_the_job_goes_on() {
     for behaviour in ["panic", "wrong-type", "failure"] {
         let job = load(&[("behaviour", behaviour), ("on", "poison")], Limits::default());

@@ -1,5 +1,7 @@
 //! The rules of a plan, one function each.
 
+mod state;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Schema};
@@ -24,10 +26,10 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
     names(plan)?;
     accumulators(plan)?;
     for (index, node) in plan.nodes.iter().enumerate() {
-        columns(node)?;
+        columns(node, &node.schema)?;
         inputs(plan, index, node)?;
         let inputs: Vec<&Node> = node.inputs.iter().map(|input| &plan.nodes[input.index()]).collect();
-        operator(node, &inputs)?;
+        operator(plan, node, &inputs)?;
     }
     Ok(())
 }
@@ -97,9 +99,9 @@ fn accumulators(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn columns(node: &Node) -> Result<()> {
+fn columns(node: &Node, columns: &Schema) -> Result<()> {
     let wrong = |reason: String| Err(settings(node, reason));
-    let fields = node.schema.fields();
+    let fields = columns.fields();
     if fields.is_empty() || fields.len() > COLUMNS_MAX {
         return wrong(format!("has {} columns; 1 to {COLUMNS_MAX} are possible", fields.len()));
     }
@@ -145,7 +147,7 @@ fn inputs(plan: &Plan, index: usize, node: &Node) -> Result<()> {
     Err(settings(node, format!("takes {wanted}, and the plan gives it {count} ({})", names.join(", "))))
 }
 
-fn operator(node: &Node, inputs: &[&Node]) -> Result<()> {
+fn operator(plan: &Plan, node: &Node, inputs: &[&Node]) -> Result<()> {
     match &node.operator {
         Operator::Source(name) => name_of_part(node, name),
         Operator::Stage(_) => Ok(()),
@@ -163,8 +165,17 @@ fn operator(node: &Node, inputs: &[&Node]) -> Result<()> {
             zero_when_empty(node, &reduce.merge, reduce.zero_when_empty)?;
             inverse(node, &reduce.merge, reduce.invertible, reduce.keep_empty_keys)
         }
-        Operator::UpdateState { .. } => update_state(node, inputs[0]),
+        Operator::UpdateState { initial, .. } => {
+            state::keyed(node, inputs[0], &node.schema, node.key_columns)?;
+            state::initial(node, &node.schema, node.key_columns, initial.as_ref())
+        }
         Operator::Sort(order) => sort(node, inputs[0], order),
+        Operator::MapWithState(map) => {
+            columns(node, &map.state)?;
+            state::map_with_state(node, inputs[0], map)
+        }
+        Operator::StateSnapshots => state::snapshots(plan, node, inputs[0]),
+        Operator::ReduceSession(session) => state::reduce_session(node, inputs, session),
     }
 }
 
@@ -258,29 +269,6 @@ fn inverse(node: &Node, merge: &Merge, invertible: bool, keep_empty_keys: bool) 
     if invertible && !integer_sums {
         // Taking a float off a float does not give back the sum without it.
         return Err(settings(node, "only sums of int64 can be inverted by the host; leave invertible out".to_owned()));
-    }
-    Ok(())
-}
-
-fn update_state(node: &Node, input: &Node) -> Result<()> {
-    let wrong = |reason| Err(Error::KeyColumns { node: node.name.clone(), reason });
-    if node.key_columns == 0 || node.key_columns != input.key_columns {
-        return wrong(format!(
-            "keyed state needs a key, the same as its input's: {} key columns here, {} in `{}`",
-            node.key_columns, input.key_columns, input.name
-        ));
-    }
-    if node.key_columns == node.schema.fields().len() {
-        return wrong("keyed state needs at least one state column after the key".to_owned());
-    }
-    let key = |node: &Node| Schema::new(node.schema.fields()[..node.key_columns].to_vec());
-    if !schema::same_types(&key(node), &key(input)) {
-        return Err(mismatch(
-            node,
-            &format!("its key and that of its input `{}` differ", input.name),
-            &key(node),
-            &key(input),
-        ));
     }
     Ok(())
 }

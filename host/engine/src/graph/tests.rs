@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
+use millpond_core::plan::{
+    ColumnMerge, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
+};
 use millpond_core::{Accumulator, AccumulatorKind, Classify, Node, NodeId, Operator, Plan};
 
 use super::StreamGraph;
@@ -162,9 +165,87 @@ fn wrong_number_of_inputs_is_refused() {
 
 #[test]
 fn keys_that_do_not_fit_are_refused() {
-    refused_with(plan(Operator::UpdateState { every_batch: false }, pairs(), 0), "MP0405", "needs a key");
-    refused_with(plan(Operator::UpdateState { every_batch: false }, pairs(), 2), "MP0405", "key columns");
+    refused_with(
+        plan(Operator::UpdateState { every_batch: false, initial: None }, pairs(), 0),
+        "MP0405",
+        "needs a key",
+    );
+    refused_with(
+        plan(Operator::UpdateState { every_batch: false, initial: None }, pairs(), 2),
+        "MP0405",
+        "key columns",
+    );
     refused_with(plan(reduce(sums(), false), pairs(), 3), "MP0405", "declares 3");
+}
+
+fn map_with_state(state: SchemaRef, timeout_ms: Option<u64>) -> Operator {
+    Operator::MapWithState(MapWithState { state, timeout_ms, initial: None })
+}
+
+#[test]
+fn states_that_do_not_fit_are_refused() {
+    let words = schema(&[("word", DataType::Utf8)]);
+    refused_with(plan(map_with_state(Arc::clone(&words), None), words, 0), "MP0405", "at least one state column");
+    let numbers = schema(&[("number", DataType::Int64), ("count", DataType::Int64)]);
+    refused_with(plan(map_with_state(numbers, None), pairs(), 0), "MP0404", "its key and that of its input");
+    let mut keyless = plan(map_with_state(pairs(), None), pairs(), 0);
+    keyless.nodes[1].key_columns = 0;
+    refused_with(keyless, "MP0405", "needs a key");
+    let twice = schema(&[("a", DataType::Utf8), ("a", DataType::Int64)]);
+    refused_with(plan(map_with_state(twice, None), pairs(), 0), "MP0407", "two columns are called `a`");
+}
+
+#[test]
+fn initial_states_that_do_not_fit_are_refused() {
+    let update = |initial: RecordBatch| Operator::UpdateState { every_batch: false, initial: Some(initial) };
+    let twice = millpond_testkit::rows::pairs(&[("a", 1), ("b", 2), ("a", 3)]);
+    refused_with(plan(update(twice.clone()), pairs(), 1), "MP0407", "rows 0 and 2 (from 0) of the initial state");
+    let map = MapWithState { state: pairs(), timeout_ms: None, initial: Some(twice.clone()) };
+    refused_with(plan(Operator::MapWithState(map), pairs(), 1), "MP0407", "give each key once");
+    let other = twice.project(&[0]).unwrap();
+    refused_with(plan(update(other), pairs(), 1), "MP0404", "the columns of the initial state");
+}
+
+#[test]
+fn timeouts_and_gaps_of_nothing_or_longer_than_time_are_refused() {
+    for ms in [0, u64::MAX] {
+        let reason = format!("{ms} ms; it is at least 1 ms");
+        refused_with(plan(map_with_state(pairs(), Some(ms)), pairs(), 0), "MP0407", &format!("a timeout of {reason}"));
+        refused_with(plan(session(ms), session_columns(), 1), "MP0407", &format!("a gap of {reason}"));
+    }
+}
+
+fn session(gap_ms: u64) -> Operator {
+    Operator::ReduceSession(ReduceSession { merge: sums(), gap_ms })
+}
+
+fn session_columns() -> SchemaRef {
+    let time = millpond_core::schema::TIMESTAMP;
+    schema(&[("word", DataType::Utf8), ("count", DataType::Int64), ("start", time.clone()), ("end", time)])
+}
+
+#[test]
+fn sessions_have_a_key_and_two_times() {
+    StreamGraph::try_new(plan(session(1000), session_columns(), 1), 1000).unwrap();
+    refused_with(plan(session(1000), pairs(), 1), "MP0407", "start and end");
+    refused_with(plan(session(1000), session_columns(), 0), "MP0405", "sessions are those of a key");
+    let mut other = plan(session(1000), session_columns(), 1);
+    other.nodes[1].schema = schema(&[("word", DataType::Utf8), ("count", DataType::Float64)]);
+    refused_with(other, "MP0404", "differ");
+}
+
+#[test]
+fn snapshots_are_those_of_a_map_with_state() {
+    refused_with(plan(Operator::StateSnapshots, pairs(), 1), "MP0407", "`split` is a stage");
+    let snapshots = |columns: SchemaRef, key_columns| {
+        let mut plan = plan(map_with_state(pairs(), None), schema(&[("mapped", DataType::Int64)]), 0);
+        plan.nodes.insert(3, node("states", Operator::StateSnapshots, &[2], Arc::clone(&columns), key_columns));
+        plan.nodes[4] = node("sink counts", Operator::Sink("counts".to_owned()), &[3], columns, 0);
+        plan
+    };
+    StreamGraph::try_new(snapshots(pairs(), 1), 1000).unwrap();
+    refused_with(snapshots(pairs(), 0), "MP0405", "the states of `it` have 1");
+    refused_with(snapshots(schema(&[("word", DataType::Utf8)]), 1), "MP0404", "the states of `it`");
 }
 
 #[test]

@@ -3,12 +3,16 @@
 //! An operator sees one batch at a time. `None` instead of a batch means that the stream above gives nothing at this batch
 //! time, which only windows bring about (their slide may be longer than the batch interval).
 
+pub(crate) mod expiry;
+pub(crate) mod map_with_state;
 pub(crate) mod reduce;
+pub(crate) mod reduce_session;
 pub(crate) mod reduce_window;
 pub(crate) mod sink;
 pub(crate) mod sort;
 pub(crate) mod stage;
 pub(crate) mod take;
+pub(crate) mod touched;
 pub(crate) mod union;
 pub(crate) mod update_state;
 pub(crate) mod window;
@@ -192,6 +196,8 @@ pub(crate) trait Stateful: Send {
 pub(crate) struct Restore<'a> {
     pub(crate) pool: TimedPool<'a>,
     pub(crate) function: &'a dyn UserFunction,
+    /// Whether no commit has known the node yet.
+    pub(crate) is_new: bool,
     /// What the node's `last_slide` was at the newest commit.
     pub(crate) last_slide: Option<BatchTime>,
 }

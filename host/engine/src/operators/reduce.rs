@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{take, take_record_batch};
+use arrow::compute::{concat, concat_batches, take, take_record_batch};
 use arrow::datatypes::{DataType, Fields, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use millpond_core::plan::{ColumnMerge, Merge, Reduce};
@@ -107,8 +107,9 @@ impl Merger<'_> {
         }
         match self.merge {
             Merge::Columns(merges) => {
-                for (index, merge) in merges.iter().enumerate() {
-                    merged.push(self.merge_column(&rows, key_columns + index, *merge, &groups)?);
+                for (index, merge) in (key_columns..).zip(merges) {
+                    let overflow = |row| Ok(overflow(self.node.node, &rows, index, row));
+                    merged.push(self.merge_column(rows.column(index), *merge, &groups, &overflow)?);
                 }
             }
             Merge::Custom => {
@@ -127,11 +128,56 @@ impl Merger<'_> {
         self.function.merge(self.node.id, &self.task, offsets, values).map_err(Error::user_code)
     }
 
-    fn merge_column(&self, rows: &RecordBatch, index: usize, merge: ColumnMerge, groups: &Groups) -> Result<ArrayRef> {
-        let column = rows.column(index);
+    /// Merges value rows pair by pair: row `i` of the answer is row `i` of `older` with row `i` of `newer`.
+    ///
+    /// `key` gives the key columns of a pair, one row, for the error of a sum that overflows.
+    pub(crate) fn pairs(
+        &self,
+        older: &RecordBatch,
+        newer: &RecordBatch,
+        key: &dyn Fn(usize) -> Result<Vec<ArrayRef>>,
+    ) -> Result<RecordBatch> {
+        let Merge::Columns(merges) = self.merge else { return self.call_pairs(older, newer) };
+        let node = self.node.node;
+        let pairs = older.num_rows();
+        let groups = Groups::of_pairs(pairs);
+        let mut merged = Vec::with_capacity(merges.len());
+        for (index, merge) in merges.iter().enumerate() {
+            let both = concat(&[older.column(index).as_ref(), newer.column(index).as_ref()])
+                .map_err(Error::arrow(&node.name))?;
+            let overflow = |row: usize| {
+                let key = key(row % pairs)?;
+                Ok(overflow_at(node, &key, node.key_columns + index, 0))
+            };
+            merged.push(self.merge_column(&both, *merge, &groups, &overflow)?);
+        }
+        columns::batch(&node.name, &older.schema(), merged, pairs)
+    }
+
+    /// Has the plugin merge row by row: groups of two.
+    pub(crate) fn call_pairs(&self, older: &RecordBatch, newer: &RecordBatch) -> Result<RecordBatch> {
+        let rows = older.num_rows() as u32;
+        if rows == 0 {
+            return Ok(older.clone());
+        }
+        let both = concat_batches(&older.schema(), [older, newer]).map_err(Error::arrow(self.node.name()))?;
+        let order: UInt32Array = (0..rows).flat_map(|row| [row, row + rows]).collect::<Vec<_>>().into();
+        let pairs = take_record_batch(&both, &order).map_err(Error::arrow(self.node.name()))?;
+        let offsets: Vec<u32> = (0..=rows).map(|row| row * 2).collect();
+        self.call_merge(&offsets, &pairs)
+    }
+
+    /// `overflow` makes the error for a sum that leaves its range at a row.
+    fn merge_column(
+        &self,
+        column: &ArrayRef,
+        merge: ColumnMerge,
+        groups: &Groups,
+        overflow: &dyn Fn(usize) -> Result<Error>,
+    ) -> Result<ArrayRef> {
         match merge {
             ColumnMerge::Sum => match column.data_type() {
-                DataType::Int64 => self.sum_integers(rows, index, groups),
+                DataType::Int64 => sum_integers(column, groups, overflow),
                 _ => {
                     let mut sums = vec![0.0; groups.len()];
                     let values = column.as_primitive::<Float64Type>().values();
@@ -145,24 +191,28 @@ impl Merger<'_> {
             }
         }
     }
+}
 
-    fn sum_integers(&self, rows: &RecordBatch, index: usize, groups: &Groups) -> Result<ArrayRef> {
-        let mut sums = vec![0i64; groups.len()];
-        let values = rows.column(index).as_primitive::<Int64Type>().values();
-        for (row, (group, value)) in groups.group_of_row.iter().zip(values).enumerate() {
-            let sum = &mut sums[*group as usize];
-            *sum = sum.checked_add(*value).ok_or_else(|| overflow(self.node.node, rows, index, row))?;
-        }
-        Ok(Arc::new(Int64Array::from(sums)))
+fn sum_integers(column: &ArrayRef, groups: &Groups, overflow: &dyn Fn(usize) -> Result<Error>) -> Result<ArrayRef> {
+    let mut sums = vec![0i64; groups.len()];
+    let values = column.as_primitive::<Int64Type>().values();
+    for (row, (group, value)) in groups.group_of_row.iter().zip(values).enumerate() {
+        let sum = &mut sums[*group as usize];
+        *sum = match sum.checked_add(*value) {
+            Some(sum) => sum,
+            None => return Err(overflow(row)?),
+        };
     }
+    Ok(Arc::new(Int64Array::from(sums)))
 }
 
 /// The error for a sum that left its range at a row.
 pub(crate) fn overflow(node: &Node, rows: &RecordBatch, column: usize, row: usize) -> Error {
-    let key: Vec<String> = rows.columns()[..node.key_columns]
-        .iter()
-        .map(|column| array_value_to_string(column, row).unwrap_or_default())
-        .collect();
+    overflow_at(node, &rows.columns()[..node.key_columns], column, row)
+}
+
+fn overflow_at(node: &Node, key: &[ArrayRef], column: usize, row: usize) -> Error {
+    let key: Vec<String> = key.iter().map(|column| array_value_to_string(column, row).unwrap_or_default()).collect();
     let column = node.schema.field(column).name().clone();
     Error::SumOverflow { node: node.name.clone(), column, key: format!("({})", key.join(", ")) }
 }

@@ -5,27 +5,24 @@
 //! state, or, where nothing downstream can tell, only what changed or only what may be among the first rows of a `top_by`.
 //! Source: `PairDStreamFunctions.updateStateByKey`, `StateDStream`.
 
-use std::sync::Arc;
-
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::DataType;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use millpond_core::plan::Sort;
 use millpond_core::store::NodeState;
-use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UpdateInput};
+use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta};
 
-use super::reduce::value_schema;
+use super::touched::{Grouping, Touched};
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
 use crate::columns;
 use crate::error::{Error, Result};
-use crate::group::order_by_group;
-use crate::key::Keys;
 use crate::shuffle::Keyed;
 use crate::state::KeyedState;
 
 /// State of an update-state node.
 pub(crate) struct UpdateState {
     every_batch: bool,
+    /// What a job begins with: keys and their states, until the first batch takes them in.
+    initial: Option<RecordBatch>,
     wanted: Wanted,
     partitions: Vec<Partition>,
 }
@@ -45,20 +42,26 @@ struct Partition {
     state: KeyedState,
     /// What changed, made ready for the commit that follows.
     delta: Option<StateDelta>,
-    /// Scratch: of each slot, its group in the batch at hand, or `NO_GROUP`.
-    group_of_slot: Vec<u32>,
+    grouping: Grouping,
 }
 
-const NO_GROUP: u32 = u32::MAX;
-
 impl UpdateState {
-    pub(crate) fn new(node: &Node, every_batch: bool, wanted: Wanted, parallelism: usize) -> Self {
-        let partition = |_| Partition {
-            state: KeyedState::new(&node.name, &node.schema, node.key_columns),
-            delta: None,
-            group_of_slot: Vec::new(),
+    pub(crate) fn new(
+        node: &Node,
+        every_batch: bool,
+        initial: Option<RecordBatch>,
+        wanted: Wanted,
+        parallelism: usize,
+    ) -> Self {
+        let partition = |_| {
+            let mut state = KeyedState::new(&node.name, &node.schema, node.key_columns);
+            if let Wanted::First(sort) = &wanted {
+                state.follow(sort);
+            }
+            Partition { state, delta: None, grouping: Grouping::default() }
         };
-        Self { every_batch, wanted, partitions: (0..parallelism).map(partition).collect() }
+        let partitions = (0..parallelism).map(partition).collect();
+        Self { every_batch, initial, wanted, partitions }
     }
 
     pub(crate) fn run(
@@ -69,14 +72,15 @@ impl UpdateState {
         input: Rows,
     ) -> Result<Rows> {
         let keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
-        let (every_batch, wanted) = (self.every_batch, &self.wanted);
+        let (every_batch, wanted, initial) = (self.every_batch, &self.wanted, self.initial.take());
         let partitions = &mut self.partitions;
         let partitions = context.run_by_key(
             keyed,
             input,
             |_| partitions.iter_mut().collect(),
             |state, partition, rows, hashes| {
-                let update = Update { context, node, input_node, every_batch, wanted, partition };
+                let initial = initial.as_ref();
+                let update = Update { context, node, input_node, every_batch, initial, wanted, partition };
                 let (rows, hashes) = state.update(&update, &rows, &hashes)?;
                 if context.is_commit {
                     state.delta = state.state.take_delta()?;
@@ -94,78 +98,48 @@ struct Update<'a> {
     node: NodeRef<'a>,
     input_node: &'a Node,
     every_batch: bool,
+    initial: Option<&'a RecordBatch>,
     wanted: &'a Wanted,
     partition: PartitionId,
-}
-
-/// The keys that the plugin is called for, one group each.
-struct Touched {
-    slots: Vec<u32>,
-    group_of_row: Vec<u32>,
-    /// Of the groups that have rows, which come first: the first row of each.
-    first_rows: Vec<u32>,
-    /// Whether the key had state before.
-    present: Vec<bool>,
 }
 
 impl Partition {
     /// The rows that are wanted, and the hashes of their keys.
     fn update(&mut self, update: &Update<'_>, rows: &RecordBatch, hashes: &[u64]) -> Result<(RecordBatch, Vec<u64>)> {
+        let seeded = match update.initial {
+            Some(initial) => self.state.seed(initial, update.partition, update.context.parallelism)?,
+            None => Vec::new(),
+        };
         let touched = self.touch(update, rows, hashes)?;
         let changed = if touched.slots.is_empty() { Vec::new() } else { self.call(update, rows, &touched)? };
-        let best = match update.wanted {
+        let wanted = match update.wanted {
             Wanted::All => None,
-            Wanted::Changed => Some(changed),
-            Wanted::First(sort) => self.state.best(sort),
+            Wanted::Changed if seeded.is_empty() => Some(changed),
+            // The first batch: no key was there before.
+            Wanted::Changed => None,
+            Wanted::First(_) => self.state.first(),
         };
-        let slots = best.unwrap_or_else(|| self.state.table().occupied().collect());
+        let slots = wanted.unwrap_or_else(|| self.state.table().occupied().collect());
         let hashes = slots.iter().map(|slot| self.state.table().hash(*slot)).collect();
         Ok((self.state.rows(&update.node.node.schema, &slots)?, hashes))
     }
 
-    /// Finds or makes the slot of every key in the batch and sorts rows into groups, one per slot.
+    /// The keys of the batch; if the plugin is called for every key, the others behind them.
     fn touch(&mut self, update: &Update<'_>, rows: &RecordBatch, hashes: &[u64]) -> Result<Touched> {
-        let node = update.node.node;
-        let keys = Keys::of(&node.name, &node.schema, node.key_columns, rows)?;
-        let (slots, new) = self.state.insert_all(&keys, hashes);
-        self.group_of_slot.resize(self.state.table().slots(), NO_GROUP);
-        let mut touched = Touched {
-            slots: Vec::new(),
-            group_of_row: Vec::with_capacity(rows.num_rows()),
-            first_rows: Vec::new(),
-            present: Vec::new(),
-        };
-        for (row, (slot, new)) in (0u32..).zip(slots.into_iter().zip(new)) {
-            let group = self.group(slot, !new, &mut touched);
-            touched.group_of_row.push(group);
-            if group as usize == touched.first_rows.len() {
-                touched.first_rows.push(row);
-            }
-        }
+        let mut touched = self.grouping.begin(update.keyed(), &mut self.state, rows, hashes)?;
         if update.every_batch {
-            let all: Vec<u32> = self.state.table().occupied().collect();
-            for slot in all {
-                self.group(slot, true, &mut touched);
+            for slot in self.state.table().occupied() {
+                self.grouping.add(slot, true, &mut touched);
             }
         }
-        touched.slots.iter().for_each(|slot| self.group_of_slot[*slot as usize] = NO_GROUP);
+        self.grouping.end(&touched);
         Ok(touched)
-    }
-
-    fn group(&mut self, slot: u32, present: bool, touched: &mut Touched) -> u32 {
-        let group = &mut self.group_of_slot[slot as usize];
-        if *group == NO_GROUP {
-            *group = touched.slots.len() as u32;
-            touched.slots.push(slot);
-            touched.present.push(present);
-        }
-        *group
     }
 
     /// Calls the plugin and takes over what it answers; gives the slots whose state is not what it was.
     fn call(&mut self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<Vec<u32>> {
         let name = update.node.name();
-        let input = self.input(update, rows, touched)?;
+        let input = touched.input(update.keyed(), &update.input_node.schema, &self.state, rows)?.input;
         let task = update.context.task(update.partition, update.context.parallelism);
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
         let mut kept = Vec::with_capacity(touched.slots.len());
@@ -185,56 +159,20 @@ impl Partition {
         self.state.put(&output.states, &kept);
         Ok(changed)
     }
+}
 
-    fn input(&self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<UpdateInput> {
-        let name = update.node.name();
-        let key_columns = update.node.node.key_columns;
-        let values =
-            rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(name))?;
-        let is_single = touched.first_rows.len() == rows.num_rows();
-        let (groups, values) = if is_single {
-            let rows = rows.num_rows() as u32;
-            let without_rows = touched.slots.len() - rows as usize;
-            ((0..=rows).chain(std::iter::repeat_n(rows, without_rows)).collect(), values)
-        } else {
-            let (groups, order) = order_by_group(&touched.group_of_row, touched.slots.len());
-            (groups, take_record_batch(&values, &UInt32Array::from(order)).map_err(Error::arrow(name))?)
-        };
-        let values = columns::batch(
-            name,
-            &value_schema(&update.input_node.schema, key_columns),
-            values.columns().to_vec(),
-            values.num_rows(),
-        )?;
-        let keys = self.keys(update, rows, touched)?;
-        let states = self.state.values(&touched.slots)?;
-        Ok(UpdateInput { keys, groups, values, states, present: BooleanArray::from(touched.present.clone()) })
-    }
-
-    /// The keys of the groups.
-    fn keys(&self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<RecordBatch> {
-        let name = update.node.name();
-        let key_columns: Vec<usize> = (0..update.node.node.key_columns).collect();
-        let schema = update.node.node.schema.project(&key_columns).map_err(Error::arrow(name))?;
-        // Of several spellings of one number (0.0 and -0.0) the state has the one that counts, so floats are read from it.
-        let is_float = schema.fields().iter().any(|field| *field.data_type() == DataType::Float64);
-        let keys = if is_float || touched.first_rows.len() < touched.slots.len() {
-            self.state.key_columns(&touched.slots)?
-        } else {
-            let keys = rows.project(&key_columns).map_err(Error::arrow(name))?;
-            if touched.first_rows.len() == rows.num_rows() {
-                keys.columns().to_vec()
-            } else {
-                let first_rows = UInt32Array::from(touched.first_rows.clone());
-                take_record_batch(&keys, &first_rows).map_err(Error::arrow(name))?.columns().to_vec()
-            }
-        };
-        columns::batch(name, &Arc::new(schema), keys, touched.slots.len())
+impl<'a> Update<'a> {
+    fn keyed(&self) -> Keyed<'a> {
+        let node = self.node.node;
+        Keyed { node: &node.name, schema: &node.schema, key_columns: node.key_columns }
     }
 }
 
 impl Stateful for UpdateState {
     fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()> {
+        if !context.is_new {
+            self.initial = None;
+        }
         let count = self.partitions.len();
         let items: Vec<_> = self.partitions.iter_mut().enumerate().collect();
         context.pool.run(items, |(number, partition)| {
@@ -259,7 +197,7 @@ impl Stateful for UpdateState {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let bytes = |partition: &Partition| partition.state.memory_bytes() + partition.group_of_slot.capacity() * 4;
+        let bytes = |partition: &Partition| partition.state.memory_bytes() + partition.grouping.memory_bytes();
         self.partitions.iter().map(|partition| bytes(partition) as u64).sum()
     }
 }

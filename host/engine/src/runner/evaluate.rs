@@ -188,6 +188,12 @@ impl JobRunner {
             }
             _ => {}
         }
+        if operator == Operator::StateSnapshots
+            && let Operation::MapWithState(state) = &self.operators[node.node.inputs[0].index()]
+        {
+            // Nodes run in order, so the state is that after this batch.
+            return state.snapshots(context, node).map(Some);
+        }
         let mut inputs = inputs.into_iter().map(|input| self.rows(context, input)).collect::<Result<Vec<_>>>()?;
         if operator == Operator::Union {
             return union::run(node, inputs).map(Some);
@@ -199,6 +205,11 @@ impl JobRunner {
             (Operator::Take(rows), _) => take::run(node, &input, *rows).map(Some),
             (_, Operation::Window(window)) => window.run(context, node, input),
             (_, Operation::ReduceWindow(window)) => window.run(context, node, input),
+            (_, Operation::ReduceSession(sessions)) => sessions.run(context, node, input).map(Some),
+            (_, Operation::MapWithState(state)) => {
+                let above = &self.graph.plan().nodes[node.node.inputs[0].index()];
+                state.run(context, node, above, input).map(Some)
+            }
             (_, Operation::UpdateState(state)) => {
                 let above = &self.graph.plan().nodes[node.node.inputs[0].index()];
                 state.run(context, node, above, input).map(Some)

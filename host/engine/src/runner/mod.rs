@@ -35,6 +35,8 @@ use self::commit::Pending;
 use self::output::{Delivery, OutputThread};
 use crate::accumulators::Accumulators;
 use crate::error::{Error, Result};
+use crate::operators::map_with_state::MapWithState;
+use crate::operators::reduce_session::ReduceSessionOperator;
 use crate::operators::reduce_window::ReduceWindowOperator;
 use crate::operators::sink::UpdateFilter;
 use crate::operators::update_state::UpdateState;
@@ -100,6 +102,8 @@ enum Operation {
     UpdateState(UpdateState),
     /// A sink in mode update, whose input does not already give changes only.
     UpdateFilter(UpdateFilter),
+    MapWithState(MapWithState),
+    ReduceSession(ReduceSessionOperator),
 }
 
 impl Operation {
@@ -110,6 +114,8 @@ impl Operation {
             Self::ReduceWindow(operator) => Some(operator),
             Self::UpdateState(operator) => Some(operator),
             Self::UpdateFilter(operator) => Some(operator),
+            Self::MapWithState(operator) => Some(operator),
+            Self::ReduceSession(operator) => Some(operator),
         }
     }
 
@@ -120,6 +126,8 @@ impl Operation {
             Self::ReduceWindow(operator) => Some(operator),
             Self::UpdateState(operator) => Some(operator),
             Self::UpdateFilter(operator) => Some(operator),
+            Self::MapWithState(operator) => Some(operator),
+            Self::ReduceSession(operator) => Some(operator),
         }
     }
 }

@@ -16,6 +16,8 @@ use super::{JobRunner, Operation, Source};
 use crate::accumulators::Accumulators;
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::operators::map_with_state::MapWithState;
+use crate::operators::reduce_session::ReduceSessionOperator;
 use crate::operators::reduce_window::ReduceWindowOperator;
 use crate::operators::sink::UpdateFilter;
 use crate::operators::update_state::{UpdateState, Wanted};
@@ -131,15 +133,22 @@ fn operations(parts: &JobParts, parallelism: usize) -> Result<Vec<Operation>> {
             Operator::Window(window) => Operation::Window(WindowOperator::new(&node.name, &node.schema, *window)),
             Operator::ReduceWindow(settings) => {
                 let top = first_rows_wanted(graph, number);
-                Operation::ReduceWindow(ReduceWindowOperator::new(number, node, settings, top, parallelism))
+                Operation::ReduceWindow(ReduceWindowOperator::new(number, node, settings, top.as_ref(), parallelism))
             }
-            Operator::UpdateState { every_batch } => {
+            Operator::UpdateState { every_batch, initial } => {
                 let wanted = match first_rows_wanted(graph, number) {
                     Some(sort) => Wanted::First(sort),
                     None if changes_only(number) => Wanted::Changed,
                     None => Wanted::All,
                 };
-                Operation::UpdateState(UpdateState::new(node, *every_batch, wanted, parallelism))
+                Operation::UpdateState(UpdateState::new(node, *every_batch, initial.clone(), wanted, parallelism))
+            }
+            Operator::MapWithState(settings) => {
+                let key_columns = graph.plan().nodes[node.inputs[0].index()].key_columns;
+                Operation::MapWithState(MapWithState::new(node, settings, key_columns, parallelism))
+            }
+            Operator::ReduceSession(settings) => {
+                Operation::ReduceSession(ReduceSessionOperator::new(node, settings, parallelism))
             }
             Operator::Sink(name) if mode(node) == Some(OutputMode::Update) => {
                 let input = &graph.plan().nodes[node.inputs[0].index()];
@@ -211,6 +220,11 @@ fn state_schema(node: &Node) -> String {
             format!("reduce-window {} over {window}, empty keys kept", draw::merge(&settings.merge))
         }
         Operator::ReduceWindow(settings) => format!("reduce-window {}", draw::merge(&settings.merge)),
+        Operator::ReduceSession(settings) => format!("reduce-session {}", draw::merge(&settings.merge)),
+        // What it maps rows to may change: that is not kept.
+        Operator::MapWithState(settings) => {
+            return format!("map-with-state of ({})", schema::describe(&settings.state));
+        }
         other => other.kind().to_owned(),
     };
     format!("{kind} of ({}) key {}", schema::describe(&node.schema), node.key_columns)
@@ -264,8 +278,9 @@ fn restore_operators(
         if let Some(operator) = operation.stateful_mut() {
             let last_slide = meta.get(&format!("{LAST_SLIDE}{}", node.name));
             let last_slide = last_slide.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).map(BatchTime);
-            let context =
-                Restore { pool: TimedPool::new(&parts.pool, &*parts.clock), function: &*parts.function, last_slide };
+            let pool = TimedPool::new(&parts.pool, &*parts.clock);
+            let is_new = !meta.contains_key(&format!("{STATE_SCHEMA}{}", node.name));
+            let context = Restore { pool, function: &*parts.function, is_new, last_slide };
             operator.restore(nodes.remove(&node.name).unwrap_or_default(), &context)?;
         }
     }

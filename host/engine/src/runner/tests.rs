@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use millpond_core::accumulator::Update;
-use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
+use millpond_core::plan::{
+    ColumnMerge, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
+};
 use millpond_core::{
-    Accumulator, AccumulatorKind, BatchTime, Classify, Clock, Epoch, Node, NodeId, Operator, OutputMode, Plan,
-    Rejection, Report, StageOutput, StateStore, StopSignal, TaskInfo, UpdateOutput,
+    Accumulator, AccumulatorKind, BatchTime, Classify, Clock, Epoch, MapOutput, Node, NodeId, Operator, OutputMode,
+    Plan, Rejection, Report, StageOutput, StateStore, StopSignal, TaskInfo, UpdateOutput,
 };
 use millpond_testkit::function::FakeError;
 use millpond_testkit::rows::{pair_schema, pairs, to_pairs};
@@ -246,7 +248,7 @@ proptest! {
 
     #[test]
     fn keyed_state_is_that_of_a_map(batches in batches(), restarts in restarts(), every_batch: bool, commit_every in 1u64..4) {
-        let mut world = World::new(plan(Operator::UpdateState { every_batch }), summing());
+        let mut world = World::new(plan(Operator::UpdateState { every_batch, initial: None }), summing());
         world.push_all(&batches, 3);
         world.commit_every = if restarts.is_empty() { commit_every } else { 1 };
         let output = world.run_with_restarts(batches.len(), &restarts, &[2, 1, 3]);
@@ -351,7 +353,7 @@ proptest! {
 
     #[test]
     fn update_mode_gives_each_change_once(batches in batches(), restarts in restarts(), direct: bool) {
-        let mut plan = plan(Operator::UpdateState { every_batch: false });
+        let mut plan = plan(Operator::UpdateState { every_batch: false, initial: None });
         if !direct {
             // Something between state and sink, so that the sink has to find out by itself what changed.
             let order = vec![Ordering { column: 0, descending: false }];
@@ -436,7 +438,7 @@ fn what_a_failed_batch_added_is_gone() {
 
 #[test]
 fn second_run_goes_on_where_the_first_stopped() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     let first = world.run(2).unwrap();
     assert_eq!((first.batches, first.rows_in, first.rows_out, first.state_keys), (1, 1, 1, 1));
@@ -450,7 +452,7 @@ fn second_run_goes_on_where_the_first_stopped() {
 
 #[test]
 fn failed_commit_leaves_nothing_behind() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)], vec![("a".to_owned(), 1)]], 1);
     world.store.fail_at(Epoch(2));
     let error = world.run(2).unwrap_err();
@@ -463,7 +465,7 @@ fn failed_commit_leaves_nothing_behind() {
 
 #[test]
 fn failed_sink_commits_nothing() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.sink.fail_at(BatchTime(START + 1000));
     assert!(world.run(1).is_err());
@@ -472,7 +474,7 @@ fn failed_sink_commits_nothing() {
 
 #[test]
 fn output_appears_with_its_commit() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.commit_every = 2;
     world.push_all(&[vec![("a".to_owned(), 1)], vec![("a".to_owned(), 1)], vec![("a".to_owned(), 1)]], 1);
     let mut runner = world.runner(1).unwrap();
@@ -487,7 +489,7 @@ fn output_appears_with_its_commit() {
 
 #[test]
 fn bad_record_is_skipped_or_fails_the_job() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.script.push_bad("a.csv line 3", "two fields instead of three");
     assert_eq!(world.run(1).unwrap().bad_records, 1);
     let reported = |report: &Report| matches!(report, Report::BadRecord { place, .. } if place == "a.csv line 3");
@@ -543,7 +545,7 @@ fn sum_overflow_names_the_key() {
 
 #[test]
 fn changed_state_columns_are_refused() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.run(1).unwrap();
     let renamed = pair_schema("key", "total");
@@ -551,6 +553,68 @@ fn changed_state_columns_are_refused() {
     let error = world.run(1).unwrap_err();
     assert_eq!(error.code().0, "MP0706");
     assert!(error.to_string().contains("total: int64") && error.to_string().contains("value: int64"), "{error}");
+}
+
+/// Refused, with both sides shown.
+#[track_caller]
+fn refused_state(before: Plan, after: Plan, function: FakeFunction, sides: [&str; 2]) {
+    let mut world = World::new(before, function);
+    world.push_all(&[vec![("a".to_owned(), 1)]], 1);
+    world.run(1).unwrap();
+    world.plan = after;
+    let error = world.run(1).unwrap_err();
+    assert_eq!(error.code().0, "MP0706");
+    assert!(error.to_string().contains("node `it`"), "{error}");
+    assert!(sides.iter().all(|side| error.to_string().contains(side)), "{error}");
+}
+
+#[test]
+fn changed_states_of_sessions_are_refused() {
+    let sessions = |merge| {
+        let time = |name: &str| Arc::new(Field::new(name, millpond_core::schema::TIMESTAMP, false));
+        let fields = schema().fields().iter().cloned().chain([time("start"), time("end")]).collect::<Vec<_>>();
+        let mut plan = plan(Operator::ReduceSession(ReduceSession { merge, gap_ms: 1000 }));
+        plan.nodes[1].schema = Arc::new(Schema::new(fields));
+        plan.nodes[2].schema = Arc::clone(&plan.nodes[1].schema);
+        plan
+    };
+    let largest = Merge::Columns(vec![ColumnMerge::Max]);
+    refused_state(
+        sessions(sums()),
+        sessions(largest),
+        FakeFunction::new(),
+        ["reduce-session sum", "reduce-session max"],
+    );
+}
+
+#[test]
+fn changed_states_of_mapped_rows_are_refused_and_other_mapped_rows_are_not() {
+    let mapped = |state: &str, row: &str| {
+        let map = MapWithState { state: pair_schema("key", state), timeout_ms: None, initial: None };
+        let mut plan = plan(Operator::MapWithState(map));
+        plan.nodes[1].schema = pair_schema(row, "n");
+        plan.nodes[1].key_columns = 0;
+        plan.nodes[2].schema = pair_schema(row, "n");
+        plan
+    };
+    // Every row is kept as the key's state, and comes out.
+    let keeping = || {
+        FakeFunction::new().map_with_state(1, |_, input| MapOutput {
+            rows: pairs(&[("a", 1)]).slice(0, input.values.num_rows()),
+            mapped: BooleanArray::from(vec![true; input.values.num_rows()]),
+            states: input.values.clone(),
+            keep: BooleanArray::from(vec![true; input.keys.num_rows()]),
+            written: BooleanArray::from(vec![true; input.keys.num_rows()]),
+        })
+    };
+    refused_state(mapped("sum", "row"), mapped("total", "row"), keeping(), ["sum: int64", "total: int64"]);
+
+    let mut world = World::new(mapped("sum", "row"), keeping());
+    world.push_all(&[vec![("a".to_owned(), 1)]], 1);
+    world.run(1).unwrap();
+    world.plan = mapped("sum", "line");
+    world.push_all(&[vec![("a".to_owned(), 1)]], 1);
+    world.run(2).unwrap();
 }
 
 #[test]
@@ -564,7 +628,7 @@ fn update_mode_needs_a_key() {
 
 #[test]
 fn continuous_job_makes_a_batch_every_interval_and_stops_when_told() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.trigger = Trigger::Continuous;
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     let mut runner = world.runner(1).unwrap();
@@ -587,7 +651,7 @@ fn continuous_job_makes_a_batch_every_interval_and_stops_when_told() {
 
 #[test]
 fn restart_leaves_out_batch_times_that_have_passed() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.run(1).unwrap();
     world.trigger = Trigger::Continuous;
@@ -610,8 +674,9 @@ fn restart_leaves_out_batch_times_that_have_passed() {
 #[test]
 fn three_jobs_share_a_pool_and_one_fails() {
     let pool = Arc::new(ComputePool::try_new(2).unwrap());
-    let worlds: Vec<World> =
-        (0..3).map(|_| World::new(plan(Operator::UpdateState { every_batch: false }), summing())).collect();
+    let worlds: Vec<World> = (0..3)
+        .map(|_| World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing()))
+        .collect();
     worlds.iter().for_each(|world| world.push_all(&vec![vec![("a".to_owned(), 1)]; 20], 2));
     worlds[1].store.fail_at(Epoch(7));
     std::thread::scope(|scope| {
@@ -673,7 +738,7 @@ fn another_merge_does_not_go_on_with_the_state_of_the_last() {
 
 #[test]
 fn batch_times_ahead_of_the_clock_do_not_stop_a_continuous_job() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.push_all(&vec![vec![("a".to_owned(), 1)]; 100], 1);
     assert_eq!(world.run(1).unwrap().batches, 100, "batch times are now 100 s ahead");
     world.trigger = Trigger::Continuous;
@@ -707,7 +772,7 @@ fn batch_times_ahead_of_the_clock_do_not_stop_a_continuous_job() {
 
 #[test]
 fn summary_counts_keys_also_when_there_was_nothing_to_do() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false }), summing());
+    let world = World::new(plan(Operator::UpdateState { every_batch: false, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.run(1).unwrap();
     let second = world.run(1).unwrap();

@@ -7,11 +7,15 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use millpond_core::plan::{ColumnMerge, Merge, Ordering, Reduce, ReduceWindow, Sort, Window};
+use millpond_core::plan::{
+    ColumnMerge, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
+};
 use millpond_core::schema::TIMESTAMP;
 use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Operator, Plan};
 
+use super::lift;
 use crate::bindings::job::millpond::plugin::{dataflow, types};
 use crate::error::{Error, Place, Result, is_printable, printable};
 
@@ -72,7 +76,7 @@ fn node(place: &Place, number: usize, raw: dataflow::Node) -> Result<Node> {
     }
     let schema = schema(place, subject, raw.schema)?;
     Ok(Node {
-        operator: operator(raw.operator),
+        operator: operator(place, &raw.name, &schema, raw.operator)?,
         inputs: raw.inputs.into_iter().map(NodeId).collect(),
         schema,
         key_columns: raw.key_columns as usize,
@@ -80,9 +84,9 @@ fn node(place: &Place, number: usize, raw: dataflow::Node) -> Result<Node> {
     })
 }
 
-fn operator(raw: dataflow::Operator) -> Operator {
+fn operator(place: &Place, node: &str, columns: &SchemaRef, raw: dataflow::Operator) -> Result<Operator> {
     use dataflow::Operator as Raw;
-    match raw {
+    Ok(match raw {
         Raw::Source(name) => Operator::Source(name),
         Raw::Stage(stage) => Operator::Stage(printable(&stage.label, LABEL_BYTES_MAX)),
         Raw::Transform(name) => Operator::Transform(name),
@@ -96,11 +100,27 @@ fn operator(raw: dataflow::Operator) -> Operator {
             keep_empty_keys: raw.keep_empty_keys,
             zero_when_empty: raw.zero_when_empty,
         }),
-        Raw::UpdateState(raw) => Operator::UpdateState { every_batch: raw.every_batch },
+        Raw::UpdateState(raw) => {
+            Operator::UpdateState { every_batch: raw.every_batch, initial: initial(place, columns, raw.initial)? }
+        }
         Raw::Sort(raw) => Operator::Sort(sort(raw)),
         Raw::Take(rows) => Operator::Take(rows),
         Raw::Sink(name) => Operator::Sink(name),
-    }
+        Raw::MapWithState(raw) => {
+            let state = schema(place, || format!("the state of node `{node}`"), raw.state)?;
+            let initial = initial(place, &state, raw.initial)?;
+            Operator::MapWithState(MapWithState { state, timeout_ms: raw.timeout_ms, initial })
+        }
+        Raw::StateSnapshots => Operator::StateSnapshots,
+        Raw::ReduceSession(raw) => {
+            Operator::ReduceSession(ReduceSession { merge: merge(raw.merge), gap_ms: raw.gap_ms })
+        }
+    })
+}
+
+/// The rows of an initial state.
+fn initial(place: &Place, columns: &SchemaRef, raw: Option<types::BatchResult>) -> Result<Option<RecordBatch>> {
+    raw.map(|raw| lift::batch(place, columns, None, raw)).transpose()
 }
 
 fn merge(raw: dataflow::Merge) -> Merge {

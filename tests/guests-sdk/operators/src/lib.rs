@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use millpond::{DStream, Row, StreamingContext, Values};
+use millpond::{DStream, Row, State, StreamingContext, Timestamp, Values};
 
 millpond::job!(operators);
 
@@ -74,6 +74,15 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("max_by_key_and_window", |rows| rows.max_by_key_and_window(SECONDS_3, SECONDS_1)),
     ("update_state_by_key", |rows| rows.update_state_by_key(total)),
     ("every_batch", |rows| rows.update_state_by_key(age).every_batch()),
+    ("initial_state", |rows| rows.update_state_by_key(total).initial_state([("a".to_owned(), 7), ("z".to_owned(), 1)])),
+    ("map_with_state", |rows| (*rows.map_with_state(numbered)).clone()),
+    ("timeout", |rows| (*rows.map_with_state(numbered).timeout(SECONDS_1)).clone()),
+    ("state_snapshots", |rows| {
+        rows.map_with_state(numbered).timeout(SECONDS_2).initial_state([("z".to_owned(), 1)]).state_snapshots()
+    }),
+    ("reduce_by_key_and_session", |rows| timed(&rows.reduce_by_key_and_session(|a, b| a.max(b), SECONDS_1))),
+    ("sum_by_key_and_session", |rows| timed(&rows.sum_by_key_and_session(SECONDS_2))),
+    ("count_by_key_and_session", |rows| timed(&rows.count_by_key_and_session(SECONDS_1))),
     ("sort_by", |rows| rows.sort_by(|(key, n)| (Reverse(n), key))),
     ("top_by", |rows| rows.top_by(2, |(key, n)| (n, Reverse(key)))),
     ("sort_by_computed", |rows| rows.sort_by_computed::<i64>(|(_, n)| n * n)),
@@ -150,6 +159,28 @@ fn accumulators(ctx: &StreamingContext) -> DStream<Pair> {
 
 fn named(numbers: &DStream<i64>) -> DStream<Pair> {
     numbers.map::<Pair>(|n| ("n", n))
+}
+
+/// Sums, and forgets a key whose sum is 3; the sum of a key that times out comes out negative.
+fn numbered(key: &str, value: Option<i64>, sum: &mut State<'_, i64>) -> Option<Pair> {
+    let before = sum.get().unwrap_or(0);
+    match value {
+        None => Some((key.to_owned(), -before)),
+        Some(0) => None,
+        Some(value) => {
+            if before + value == 3 {
+                sum.remove()
+            } else {
+                sum.update(before + value)
+            }
+            Some((key.to_owned(), before + value))
+        }
+    }
+}
+
+/// Values with how long their sessions were.
+fn timed(sessions: &DStream<(String, (i64, Timestamp, Timestamp))>) -> DStream<Pair> {
+    sessions.map::<Pair>(|(key, (value, start, end))| (key, value * 1000 + (end.0 - start.0) / 1_000_000))
 }
 
 fn total(values: Values<'_, i64>, total: Option<i64>) -> Option<i64> {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::bindings::exports::millpond::plugin::job_guest::{Batch, Failure};
+use crate::bindings::exports::millpond::plugin::job_guest::{Batch, Failure, MapOutput};
 use crate::bindings::millpond::plugin::accumulators::{self, Number, Update};
 use crate::bindings::millpond::plugin::log::{self, Level};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, FailureCode, Rejection, VarData};
@@ -149,6 +149,22 @@ pub fn corrupt(settings: &Settings, mut batch: Batch) -> Batch {
         other => corrupt_text(other, &mut batch),
     }
     batch
+}
+
+/// What is wrong with the flags of a map with state, and with its states.
+pub fn corrupt_map(settings: &Settings, output: &mut MapOutput) {
+    match settings.behaviour.as_str() {
+        "mapped-too-long" => output.mapped.push(0),
+        "mapped-too-few" => output.mapped.fill(0),
+        "keep-too-long" => output.keep.push(0),
+        "written-too-long" => output.written.push(0),
+        "written-never" => output.written.fill(0),
+        "states-too-few" => {
+            let states = Batch { rows: 0, columns: Vec::new() };
+            output.states = cut(std::mem::replace(&mut output.states, states));
+        }
+        _ => {}
+    }
 }
 
 fn corrupt_text(behaviour: &str, batch: &mut Batch) {

@@ -5,7 +5,7 @@
 //! - `graph`: `pass` (default: source `lines` -> stage `pass` -> sink `out`), `types` (the same with a column of every
 //!   type) or `keyed` (word counts through every kind of call; see `plans.rs`).
 //! - `behaviour`: what it does wrong; none = it behaves. See `behaviour.rs`, `plans.rs`.
-//! - `in`: the call that misbehaves: `plan`, `run-stage` (default), `merge`, `subtract` or `update`.
+//! - `in`: the call that misbehaves: `plan`, `run-stage` (default), `merge`, `subtract`, `update` or `map-with-state`.
 //! - `on`: misbehaves only for a batch that has this text in its first column.
 //! - `bytes`: how much, for behaviours that are about size.
 
@@ -24,7 +24,7 @@ mod bindings {
 use std::cell::Cell;
 
 use bindings::exports::millpond::plugin::job_guest::{
-    Batch, Failure, Guest, JobPlan, Param, StageOutput, TaskInfo, UpdateInput, UpdateOutput,
+    Batch, Failure, Guest, JobPlan, MapOutput, Param, StageOutput, TaskInfo, UpdateInput, UpdateOutput,
 };
 use bindings::millpond::plugin::log;
 use settings::Settings;
@@ -87,6 +87,16 @@ impl Guest for Hostile {
             keep.push(0);
         }
         Ok(UpdateOutput { states, keep })
+    }
+
+    fn map_with_state(_node: u32, _task: TaskInfo, input: UpdateInput) -> Result<MapOutput, Failure> {
+        let mut output = calls::map_with_state(&input);
+        output.rows = answer("map-with-state", output.rows)?;
+        let settings = settings::get();
+        if settings.call == "map-with-state" {
+            behaviour::corrupt_map(&settings, &mut output);
+        }
+        Ok(output)
     }
 }
 

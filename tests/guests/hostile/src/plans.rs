@@ -2,7 +2,7 @@
 
 use crate::bindings::exports::millpond::plugin::job_guest::JobPlan;
 use crate::bindings::millpond::plugin::dataflow::{
-    Accumulator, AccumulatorKind, Merge, Node, Operator, Reduce, ReduceWindow, Stage, UpdateState, Window,
+    Accumulator, AccumulatorKind, MapWithState, Merge, Node, Operator, Reduce, ReduceWindow, Stage, UpdateState, Window,
 };
 use crate::bindings::millpond::plugin::types::{DataType, Field};
 use crate::settings::Settings;
@@ -10,6 +10,7 @@ use crate::settings::Settings;
 pub fn plan(settings: &Settings) -> Result<JobPlan, String> {
     let mut nodes = match settings.graph.as_str() {
         "keyed" => keyed(),
+        "mapped" => mapped(),
         "types" => pass(every_type()),
         _ => pass(vec![field("line", DataType::Utf8, false)]),
     };
@@ -82,10 +83,23 @@ fn keyed() -> Vec<Node> {
         node("lines", Operator::Source("lines".into()), &[], &line, 0),
         node("words", Operator::Stage(Stage { label: "map".into() }), &[0], &counts, 1),
         node("merged", Operator::Reduce(reduce), &[1], &counts, 1),
-        node("totals", Operator::UpdateState(UpdateState { every_batch: false }), &[2], &counts, 1),
+        node("totals", Operator::UpdateState(UpdateState { every_batch: false, initial: None }), &[2], &counts, 1),
         node("window", Operator::ReduceWindow(window), &[1], &counts, 1),
         node("out", Operator::Sink("out".into()), &[3], &counts, 1),
         node("windowed", Operator::Sink("windowed".into()), &[4], &counts, 1),
+    ]
+}
+
+/// Lines as words, each with how often it was there before.
+fn mapped() -> Vec<Node> {
+    let line = [field("line", DataType::Utf8, false)];
+    let counts = [field("word", DataType::Utf8, false), field("count", DataType::Int64, false)];
+    let map = MapWithState { state: counts.to_vec(), timeout_ms: Some(1000), initial: None };
+    vec![
+        node("lines", Operator::Source("lines".into()), &[], &line, 0),
+        node("words", Operator::Stage(Stage { label: "map".into() }), &[0], &counts, 1),
+        node("mapped", Operator::MapWithState(map), &[1], &counts[1..], 0),
+        node("out", Operator::Sink("out".into()), &[2], &counts[1..], 0),
     ]
 }
 

@@ -1,0 +1,116 @@
+//! Session windows: rows of a key that follow one another closely, merged.
+//!
+//! Two rows of a key are of one session if they are at most one gap apart. A row's time is its batch's. A session comes out once, when it
+//! is over; its state is kept under its node's name.
+
+use std::time::Duration;
+
+use super::keyed::Merging;
+use super::{DStream, HostNode, MapFn, joined_names};
+use crate::bindings::millpond::plugin::dataflow::{Operator, ReduceSession};
+use crate::combine::Accumulate;
+use crate::plan::{NodeName, renamed};
+use crate::row::{self, Key, Row, Sum, Timestamp};
+
+/// A session: its value, the time of its first batch and that of its last one.
+type Session<V> = (V, Timestamp, Timestamp);
+
+impl<K: Key, V: Row> DStream<(K, V)> {
+    /// Merges the values of each session of a key.
+    ///
+    /// **Shape**: the columns of key and value, then `start` and `end`, the times of the session's first and last batch; one row per
+    /// session, once.
+    /// **Units**: the gap is whole milliseconds, at least one. Rows exactly one gap apart are of one session.
+    /// **Order**: as [`reduce_by_key`](Self::reduce_by_key).
+    /// **State and effects**: a session comes out in the first batch whose time is more than the gap after `end`. Open
+    /// sessions are kept under the node's name `reduce_by_key_and_session` unless `named`; the gap may be another one after a restart.
+    /// **Cost**: the rows that come, and the sessions that end; open ones that nothing touches cost nothing.
+    /// **Source**: Flink's `EventTimeSessionWindows` and `ProcessingTimeSessionWindows`, Bytewax's `SessionWindower`. In Spark
+    /// Streaming, `mapWithState` with a timeout; `session_window` is that of Structured Streaming.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let half_an_hour = Duration::from_secs(30 * 60);
+    /// ctx.source::<(String, i64)>("scores")
+    ///     .reduce_by_key_and_session(|best, score| best.max(score), half_an_hour)
+    ///     .sink("sessions");
+    /// # });
+    /// ```
+    pub fn reduce_by_key_and_session(
+        &self,
+        merge: impl Fn(V, V::Ref<'_>) -> V + Clone + Send + Sync + 'static,
+        gap: Duration,
+    ) -> DStream<(K, (V, Timestamp, Timestamp))> {
+        self.session::<V, _>(
+            "reduce_by_key_and_session",
+            Merging::custom::<V>(merge),
+            gap,
+            self.names.clone(),
+            |pair| pair,
+        )
+    }
+
+    /// The sum of the values of each session of a key.
+    ///
+    /// **Shape**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session). Values are i64, f64 or tuples of them.
+    /// **State and effects**: under the node's name `sum_by_key_and_session` unless `named`.
+    /// **Errors**: an i64 sum that overflows fails the job.
+    /// **Source**: as `reduce_by_key_and_session`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let minute = Duration::from_secs(60);
+    /// ctx.source::<(String, i64)>("bytes").sum_by_key_and_session(minute).sink("transfers");
+    /// # });
+    /// ```
+    pub fn sum_by_key_and_session(&self, gap: Duration) -> DStream<(K, (V, Timestamp, Timestamp))>
+    where
+        V: Sum,
+    {
+        self.session::<V, _>("sum_by_key_and_session", Merging::sum::<V>(), gap, self.names.clone(), |pair| pair)
+    }
+
+    /// How many rows each session of a key has.
+    ///
+    /// **Shape**: the key's columns, then `count`, `start` and `end`; one row per session, once.
+    /// **State and effects**: under the node's name `count_by_key_and_session` unless `named`.
+    /// **Source**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let half_an_hour = Duration::from_secs(30 * 60);
+    /// ctx.source::<(String, String)>("visits").count_by_key_and_session(half_an_hour).sink("visits-per-session");
+    /// # });
+    /// ```
+    pub fn count_by_key_and_session(&self, gap: Duration) -> DStream<(K, (i64, Timestamp, Timestamp))> {
+        let names = joined_names(&self.names[..K::WIDTH], vec!["count".to_owned()]);
+        self.session::<i64, _>("count_by_key_and_session", Merging::sum::<i64>(), gap, names, |(key, _)| (key, 1))
+    }
+
+    /// A stage that combines, and the host's node that merges what comes out of it into sessions.
+    fn session<U: Row, A: Accumulate<U> + 'static>(
+        &self,
+        operator: &'static str,
+        merging: Merging<A>,
+        gap: Duration,
+        names: Vec<String>,
+        split: impl for<'a> MapFn<'a, (K, V), (K, U)> + Send + Sync + 'static,
+    ) -> DStream<(K, Session<U>)> {
+        let gap_ms = self.whole_ms(operator, "gap", gap);
+        let Merging { accumulate, merge, code } = merging;
+        let fields = renamed(row::fields::<(K, U)>(""), &names);
+        let stage = self.combine_stage::<K, U, A>(accumulate, fields, split);
+        let names = joined_names(&names, vec!["start".to_owned(), "end".to_owned()]);
+        self.then(HostNode {
+            name: NodeName::Stateful(operator),
+            operator: Operator::ReduceSession(ReduceSession { merge, gap_ms }),
+            inputs: vec![stage],
+            schema: renamed(row::fields::<(K, Session<U>)>(""), &names),
+            key_columns: K::WIDTH,
+            code,
+        })
+    }
+}

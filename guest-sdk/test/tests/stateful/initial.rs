@@ -1,0 +1,121 @@
+//! Initial states: there from the first batch, and never again.
+
+use std::time::Duration;
+
+use millpond::{Job, State, StreamingContext, Values};
+use millpond_core::OutputMode;
+use millpond_test::JobTest;
+
+use super::{Pair, rows};
+
+fn pairs(expected: &[(&str, i64)]) -> Vec<Pair> {
+    expected.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect()
+}
+
+fn total(values: Values<'_, i64>, total: Option<i64>) -> Option<i64> {
+    Some(total.unwrap_or(0) + values.sum()).filter(|total| *total != 0)
+}
+
+fn updated(ctx: &mut StreamingContext) {
+    let initial = pairs(&[("a", 1), ("b", 2), ("c", 3), ("d", 4)]);
+    ctx.source::<Pair>("in").update_state_by_key(total).initial_state(initial).sink("out");
+}
+
+#[test]
+fn update_state_by_key_begins_with_it() {
+    for mode in [OutputMode::Complete, OutputMode::Update] {
+        for first_restart in [0, 1, 2] {
+            let mut job = JobTest::new(Job::new(updated)).mode("out", mode).parallelism(3).start();
+            job.feed("in", pairs(&[("b", -2), ("c", 1)]));
+            if first_restart == 0 {
+                job.restart_with_parallelism(2);
+            }
+            job.batch();
+            assert_eq!(rows::<Pair>(&job, "out"), pairs(&[("a", 1), ("c", 4), ("d", 4)]), "{mode:?}");
+            if first_restart == 1 {
+                job.restart_with_parallelism(1);
+            }
+            // Every key goes.
+            job.feed("in", pairs(&[("a", -1), ("c", -4), ("d", -4)]));
+            job.batch();
+            assert_eq!(rows::<Pair>(&job, "out"), []);
+            if first_restart == 2 {
+                job.restart_with_parallelism(1);
+            }
+            job.feed("in", pairs(&[("d", 9)]));
+            job.batch();
+            assert_eq!(rows::<Pair>(&job, "out"), pairs(&[("d", 9)]), "{mode:?}");
+        }
+    }
+}
+
+fn mapped(ctx: &mut StreamingContext) {
+    let map = |key: &str, value: Option<i64>, state: &mut State<'_, i64>| match value {
+        Some(value) => {
+            let sum = state.get().unwrap_or(0) + value;
+            state.update(sum);
+            Some((key.to_owned(), sum))
+        }
+        None => Some((key.to_owned(), -1)),
+    };
+    let mapped = ctx.source::<Pair>("in").map_with_state(map).timeout(Duration::from_secs(1)).initial_state(pairs(&[
+        ("a", 1),
+        ("b", 2),
+        ("c", 3),
+    ]));
+    mapped.sink("out");
+    mapped.state_snapshots().sink("states");
+}
+
+#[test]
+fn map_with_state_begins_with_it_as_if_the_first_batch_had_touched_it() {
+    for restarts in [false, true] {
+        let mut job = JobTest::new(Job::new(mapped)).parallelism(2).start();
+        job.feed("in", pairs(&[("b", 5)]));
+        job.batch();
+        assert_eq!(rows::<Pair>(&job, "out"), pairs(&[("b", 7)]));
+        assert_eq!(rows::<Pair>(&job, "states"), pairs(&[("a", 1), ("b", 7), ("c", 3)]));
+        if restarts {
+            job.restart_with_parallelism(3);
+        }
+        job.feed("in", pairs(&[("c", 1)]));
+        job.batch();
+        assert_eq!(rows::<Pair>(&job, "states"), pairs(&[("a", 1), ("b", 7), ("c", 4)]));
+        job.batch();
+        assert_eq!(rows::<Pair>(&job, "out"), pairs(&[("a", -1), ("b", -1)]));
+        job.batch();
+        assert_eq!((rows::<Pair>(&job, "out"), rows::<Pair>(&job, "states")), (pairs(&[("c", -1)]), vec![]));
+        if restarts {
+            job.restart();
+        }
+        job.batch();
+        assert_eq!(rows::<Pair>(&job, "states"), []);
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused() {
+    fn update(ctx: &mut StreamingContext) {
+        ctx.source::<Pair>("in")
+            .update_state_by_key(total)
+            .initial_state(pairs(&[("a", 1), ("b", 2), ("a", 3)]))
+            .sink("out");
+    }
+    fn map(ctx: &mut StreamingContext) {
+        let map = |_: &str, value: Option<i64>, _: &mut State<'_, i64>| value;
+        ctx.source::<Pair>("in").map_with_state(map).initial_state(pairs(&[("a", 1), ("b", 2), ("a", 3)])).sink("out");
+    }
+    for (job, node) in [(update as fn(&mut StreamingContext), "update_state_by_key"), (map, "map_with_state")] {
+        let reason = JobTest::new(Job::new(job)).plan().expect_err("no plan");
+        assert!(reason.contains(&format!("node `{node}`")) && reason.contains("rows 0 and 2"), "{reason}");
+    }
+}
+
+#[test]
+fn initial_state_goes_right_after_its_operator() {
+    fn misplaced(ctx: &mut StreamingContext) {
+        ctx.source::<Pair>("in").sum_by_key().initial_state(pairs(&[("a", 1)])).sink("out");
+    }
+    let reason = JobTest::new(Job::new(misplaced)).plan().expect_err("no plan");
+    assert!(reason.contains("right after update_state_by_key or map_with_state"), "{reason}");
+}

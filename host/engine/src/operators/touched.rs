@@ -1,0 +1,154 @@
+//! The keys of keyed state that a batch touches, each with its rows as a group: what `update_state` and `map_with_state` have in
+//! common.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Schema};
+use millpond_core::UpdateInput;
+
+use super::reduce::value_schema;
+use crate::columns;
+use crate::error::{Error, Result};
+use crate::group::order_by_group;
+use crate::key::Keys;
+use crate::shuffle::Keyed;
+use crate::state::KeyedState;
+
+/// Makes groups, one a slot.
+#[derive(Debug, Default)]
+pub(crate) struct Grouping {
+    /// Of each slot, its group in the batch at hand, or `NO_GROUP`.
+    group_of_slot: Vec<u32>,
+}
+
+const NO_GROUP: u32 = u32::MAX;
+
+/// The keys that the plugin is called for, one group each.
+pub(crate) struct Touched {
+    pub(crate) slots: Vec<u32>,
+    group_of_row: Vec<u32>,
+    /// Of the groups that have rows, which come first: the first row of each.
+    first_rows: Vec<u32>,
+    /// Whether the key had state before.
+    pub(crate) present: Vec<bool>,
+}
+
+/// What a call is given, and where its rows were.
+pub(crate) struct Grouped {
+    pub(crate) input: UpdateInput,
+    /// The rows in the order of their groups; `None` = each row is a group of its own.
+    pub(crate) order: Option<Vec<u32>>,
+}
+
+impl Grouping {
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.group_of_slot.capacity() * 4
+    }
+
+    /// Finds or makes the slot of every key in the batch and sorts rows into groups, one per slot. `end` must follow.
+    pub(crate) fn begin(
+        &mut self,
+        keyed: Keyed<'_>,
+        state: &mut KeyedState,
+        rows: &RecordBatch,
+        hashes: &[u64],
+    ) -> Result<Touched> {
+        let keys = Keys::of(keyed.node, keyed.schema, keyed.key_columns, rows)?;
+        let (slots, new) = state.insert_all(&keys, hashes);
+        self.group_of_slot.resize(state.table().slots(), NO_GROUP);
+        let mut touched = Touched {
+            slots: Vec::new(),
+            group_of_row: Vec::with_capacity(rows.num_rows()),
+            first_rows: Vec::new(),
+            present: Vec::new(),
+        };
+        for (row, (slot, new)) in (0u32..).zip(slots.into_iter().zip(new)) {
+            let group = self.add(slot, !new, &mut touched);
+            touched.group_of_row.push(group);
+            if group as usize == touched.first_rows.len() {
+                touched.first_rows.push(row);
+            }
+        }
+        Ok(touched)
+    }
+
+    /// The group of a slot; a new one, without rows, if it has none.
+    pub(crate) fn add(&mut self, slot: u32, present: bool, touched: &mut Touched) -> u32 {
+        let group = &mut self.group_of_slot[slot as usize];
+        if *group == NO_GROUP {
+            *group = touched.slots.len() as u32;
+            touched.slots.push(slot);
+            touched.present.push(present);
+        }
+        *group
+    }
+
+    pub(crate) fn has(&self, slot: u32) -> bool {
+        self.group_of_slot[slot as usize] != NO_GROUP
+    }
+
+    /// Forgets the groups.
+    pub(crate) fn end(&mut self, touched: &Touched) {
+        touched.slots.iter().for_each(|slot| self.group_of_slot[*slot as usize] = NO_GROUP);
+    }
+}
+
+impl Touched {
+    /// How many groups have rows; they come first.
+    pub(crate) fn with_rows(&self) -> usize {
+        self.first_rows.len()
+    }
+
+    /// What the plugin is called with.
+    pub(crate) fn input(
+        &self,
+        keyed: Keyed<'_>,
+        input_schema: &Schema,
+        state: &KeyedState,
+        rows: &RecordBatch,
+    ) -> Result<Grouped> {
+        let Keyed { node, key_columns, .. } = keyed;
+        let values =
+            rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(node))?;
+        let is_single = self.first_rows.len() == rows.num_rows();
+        let (groups, values, order) = if is_single {
+            let rows = rows.num_rows() as u32;
+            let without_rows = self.slots.len() - rows as usize;
+            ((0..=rows).chain(std::iter::repeat_n(rows, without_rows)).collect(), values, None)
+        } else {
+            let (groups, order) = order_by_group(&self.group_of_row, self.slots.len());
+            let order = UInt32Array::from(order);
+            let values = take_record_batch(&values, &order).map_err(Error::arrow(node))?;
+            (groups, values, Some(order.values().to_vec()))
+        };
+        let (columns, count) = (values.columns().to_vec(), values.num_rows());
+        let values = columns::batch(node, &value_schema(input_schema, key_columns), columns, count)?;
+        let keys = self.keys(keyed, state, rows)?;
+        let states = state.values(&self.slots)?;
+        let present = BooleanArray::from(self.present.clone());
+        Ok(Grouped { input: UpdateInput { keys, groups, values, states, present }, order })
+    }
+
+    /// The keys of the groups.
+    fn keys(&self, keyed: Keyed<'_>, state: &KeyedState, rows: &RecordBatch) -> Result<RecordBatch> {
+        let Keyed { node, schema, key_columns } = keyed;
+        let key_columns: Vec<usize> = (0..key_columns).collect();
+        let schema = schema.project(&key_columns).map_err(Error::arrow(node))?;
+        // Of several spellings of one number (0.0 and -0.0) the state has the one that counts, so floats are read from it.
+        let is_float = schema.fields().iter().any(|field| *field.data_type() == DataType::Float64);
+        let keys = if is_float || self.first_rows.len() < self.slots.len() {
+            state.key_columns(&self.slots)?
+        } else {
+            let keys = rows.project(&key_columns).map_err(Error::arrow(node))?;
+            if self.first_rows.len() == rows.num_rows() {
+                keys.columns().to_vec()
+            } else {
+                let first_rows = UInt32Array::from(self.first_rows.clone());
+                take_record_batch(&keys, &first_rows).map_err(Error::arrow(node))?.columns().to_vec()
+            }
+        };
+        columns::batch(node, &Arc::new(schema), keys, self.slots.len())
+    }
+}
