@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, Rejection};
 use crate::failure::RowError;
 use crate::row::{self, Row};
+use crate::rows::Rows as RowsView;
 use crate::text::{self, Span};
 
 /// A callback that takes rows.
@@ -21,6 +22,19 @@ pub(crate) type Push<'o, T> = dyn FnMut(<T as Row>::Ref<'_>) + 'o;
 pub(crate) trait Chain<T: Row>: Send + Sync {
     /// Pushes every row into `out`, in order.
     fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, T>) -> Result<(), Failure>;
+
+    /// All rows in columns, and how many they are. What is in columns already is not copied.
+    fn columns(&self, input: Input<'_>, cx: &StageCx) -> Result<(usize, T::Columns), Failure> {
+        let (mut columns, mut rows) = (T::Columns::default(), 0);
+        self.run(input, cx, &mut |row| {
+            T::push(&mut columns, row);
+            rows += 1;
+        })?;
+        Ok((rows, columns))
+    }
+
+    /// Whether it is known, while a row comes out, which input row it was made of. A step that is to refuse rows needs that.
+    fn knows_rows(&self) -> bool;
 
     /// Itself, if all it does is split the input's text: a terminal may then take the pieces by their places.
     fn as_split(&self) -> Option<&SplitRows> {
@@ -56,6 +70,10 @@ impl Chain<String> for SplitRows {
         Rows::<String>::new().run(input, cx, &mut { split })
     }
 
+    fn knows_rows(&self) -> bool {
+        true
+    }
+
     fn as_split(&self) -> Option<&SplitRows> {
         Some(self)
     }
@@ -75,11 +93,17 @@ const REASON_BYTES_MAX: usize = 1024;
 /// What a call knows while it runs: which input row it is at, and which it refused.
 #[derive(Default)]
 pub(crate) struct StageCx {
+    /// The number of the partition that the call is for.
+    partition: u32,
     row: Cell<u32>,
     rejected: RefCell<Vec<Rejection>>,
 }
 
 impl StageCx {
+    pub(crate) fn new(partition: u32) -> Self {
+        Self { partition, ..Self::default() }
+    }
+
     /// Refuses the current input row. A row that is refused several times (it was several rows by then) is one rejection.
     pub(crate) fn reject(&self, error: RowError) {
         let row = self.row.get();
@@ -117,6 +141,14 @@ impl<T: Row> Chain<T> for Rows<T> {
         }
         Ok(())
     }
+
+    fn columns(&self, input: Input<'_>, _cx: &StageCx) -> Result<(usize, T::Columns), Failure> {
+        row::read_batch::<T>(input.batch, input.fields)
+    }
+
+    fn knows_rows(&self) -> bool {
+        true
+    }
 }
 
 /// An operator as a function from a row to pushes: every narrow operator is one of these.
@@ -137,6 +169,78 @@ where
 {
     fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, U>) -> Result<(), Failure> {
         self.before.run(input, cx, &mut |row| (self.step)(row, cx, out))
+    }
+
+    fn knows_rows(&self) -> bool {
+        self.before.knows_rows()
+    }
+}
+
+/// An operator as a function of all rows of the partition. Not called for a partition without rows, whether the host or an
+/// operator before it left none: an answer must not depend on that.
+pub(crate) struct PartitionStep<T, F> {
+    before: SharedChain<T>,
+    step: F,
+}
+
+impl<T: Row, F> PartitionStep<T, F> {
+    pub(crate) fn new(before: &SharedChain<T>, step: F) -> Self {
+        Self { before: Arc::clone(before), step }
+    }
+}
+
+impl<T: Row, U: Row, F> Chain<U> for PartitionStep<T, F>
+where
+    F: Fn(u32, RowsView<'_, T>, &mut Emit<'_, U>) + Send + Sync,
+{
+    fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, U>) -> Result<(), Failure> {
+        let (rows, columns) = self.before.columns(input, cx)?;
+        if rows > 0 {
+            (self.step)(cx.partition, RowsView::new(&columns, rows), &mut Emit::new(out));
+        }
+        Ok(())
+    }
+
+    fn knows_rows(&self) -> bool {
+        false
+    }
+}
+
+/// A step from a value to any number of them, under its key.
+pub(crate) struct ValuesStep<K, V, F> {
+    before: SharedChain<(K, V)>,
+    step: F,
+}
+
+impl<K: Row, V: Row, F> ValuesStep<K, V, F> {
+    pub(crate) fn new(before: &SharedChain<(K, V)>, step: F) -> Self {
+        Self { before: Arc::clone(before), step }
+    }
+}
+
+impl<K: Row, V: Row, W: Row, F> Chain<(K, W)> for ValuesStep<K, V, F>
+where
+    F: Fn(V::Ref<'_>, &mut Emit<'_, W>) + Send + Sync,
+{
+    fn run(&self, input: Input<'_>, cx: &StageCx, out: &mut Push<'_, (K, W)>) -> Result<(), Failure> {
+        // A key and a value that the step made live for different times; laid beside each other they are views of one row.
+        let (mut keys, mut values) = (K::Columns::default(), W::Columns::default());
+        self.before.run(input, cx, &mut |(key, value)| {
+            K::clear(&mut keys);
+            K::push(&mut keys, key);
+            (self.step)(
+                value,
+                &mut Emit::new(&mut |value| {
+                    W::clear(&mut values);
+                    W::push(&mut values, value);
+                    out((K::get(&keys, 0), W::get(&values, 0)));
+                }),
+            );
+        })
+    }
+
+    fn knows_rows(&self) -> bool {
+        self.before.knows_rows()
     }
 }
 
@@ -174,6 +278,10 @@ where
                 Err(error) => cx.reject(error),
             }
         })
+    }
+
+    fn knows_rows(&self) -> bool {
+        self.before.knows_rows()
     }
 }
 

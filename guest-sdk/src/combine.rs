@@ -6,6 +6,8 @@
 //! any key starts a new output row. The host merges the rest, so a bound costs speed at worst, never an answer. The same
 //! goes for a sum that overflows: it stays as it is, its key starts a new row, and the host's checked sum decides.
 
+use std::marker::PhantomData;
+
 use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::failure;
 use crate::hash::Digest;
@@ -238,6 +240,9 @@ fn tag(hash: u64) -> u32 {
 
 /// How the values of one key become one.
 pub(crate) trait Accumulate<V: Row>: Send + Sync {
+    /// What an accumulator is.
+    type Out: Row;
+
     /// Accumulators, one a key.
     type Store: Default;
 
@@ -248,13 +253,14 @@ pub(crate) trait Accumulate<V: Row>: Send + Sync {
     fn merge(&self, store: &mut Self::Store, row: usize, value: V::Ref<'_>) -> bool;
 
     /// The accumulators as columns.
-    fn finish(&self, store: Self::Store) -> V::Columns;
+    fn finish(&self, store: Self::Store) -> <Self::Out as Row>::Columns;
 }
 
 /// Sums.
 pub(crate) struct SumOf;
 
 impl<V: Sum> Accumulate<V> for SumOf {
+    type Out = V;
     type Store = V::Columns;
 
     #[inline]
@@ -285,6 +291,7 @@ pub(crate) enum Extreme {
 }
 
 impl<V: Comparable> Accumulate<V> for Extreme {
+    type Out = V;
     type Store = Vec<V>;
 
     fn insert(&self, store: &mut Vec<V>, value: V::Ref<'_>) {
@@ -317,6 +324,7 @@ where
     V: Row,
     F: Fn(V, V::Ref<'_>) -> V + Send + Sync,
 {
+    type Out = V;
     // None only while the closure has the value.
     type Store = Vec<Option<V>>;
 
@@ -334,6 +342,64 @@ where
     fn finish(&self, store: Self::Store) -> V::Columns {
         push_all(store.into_iter().flatten())
     }
+}
+
+/// Functions of the job's author that make an accumulator of a value, and take in one more.
+pub(crate) struct Fold<C, F, G> {
+    create: F,
+    merge_value: G,
+    out: PhantomData<fn() -> C>,
+}
+
+impl<C, F, G> Fold<C, F, G> {
+    pub(crate) fn new(create: F, merge_value: G) -> Self {
+        Self { create, merge_value, out: PhantomData }
+    }
+}
+
+impl<V, C, F, G> Accumulate<V> for Fold<C, F, G>
+where
+    V: Row,
+    C: Row,
+    F: Fn(V::Ref<'_>) -> C + Send + Sync,
+    G: Fn(C, V::Ref<'_>) -> C + Send + Sync,
+{
+    type Out = C;
+    // None only while the closure has the accumulator.
+    type Store = Vec<Option<C>>;
+
+    #[inline]
+    fn insert(&self, store: &mut Self::Store, value: V::Ref<'_>) {
+        store.push(Some((self.create)(value)));
+    }
+
+    #[inline]
+    fn merge(&self, store: &mut Self::Store, row: usize, value: V::Ref<'_>) -> bool {
+        store[row] = store[row].take().map(|merged| (self.merge_value)(merged, value));
+        true
+    }
+
+    fn finish(&self, store: Self::Store) -> C::Columns {
+        push_all(store.into_iter().flatten())
+    }
+}
+
+/// Nothing: only keys matter.
+pub(crate) struct NoValues;
+
+impl Accumulate<()> for NoValues {
+    type Out = ();
+    type Store = ();
+
+    #[inline]
+    fn insert(&self, _store: &mut (), _value: ()) {}
+
+    #[inline]
+    fn merge(&self, _store: &mut (), _row: usize, _value: ()) -> bool {
+        true
+    }
+
+    fn finish(&self, _store: ()) {}
 }
 
 fn push_all<V: Row>(values: impl Iterator<Item = V>) -> V::Columns {
@@ -369,9 +435,9 @@ impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
     }
 
     pub(crate) fn finish(self) -> Result<Batch, Failure> {
-        let mut columns = Vec::with_capacity(K::WIDTH + V::WIDTH);
+        let mut columns = Vec::with_capacity(K::WIDTH + A::Out::WIDTH);
         K::write(self.table.keys, &mut columns);
-        V::write(self.accumulate.finish(self.store), &mut columns);
+        A::Out::write(self.accumulate.finish(self.store), &mut columns);
         row::finish_batch(self.table.rows, columns)
     }
 }

@@ -167,6 +167,31 @@ impl StreamingContext {
         Accumulator::new(self.draft.borrow_mut().accumulator(name, kind), kind)
     }
 
+    /// The rows of all these streams.
+    ///
+    /// **Shape**: as the first stream, names included; the partitions of all.
+    /// **Order**: kept within each partition.
+    /// **Errors**: the plan fails when there is no stream at all.
+    /// **Source**: `StreamingContext.union`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let desks = ["north", "south", "harbour"].map(|desk| ctx.text(desk));
+    /// ctx.union(&desks).count().sink("lines");
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn union<T: Row>(&self, streams: &[DStream<T>]) -> DStream<T> {
+        match streams {
+            [] => {
+                self.refuse("union(&[]) has no stream to take rows from: give it at least one");
+                self.source("nothing")
+            }
+            [only] => only.clone(),
+            [first, others @ ..] => first.united_with(others),
+        }
+    }
+
     /// The setting `name` from `[params]` of the job file; none if it is not there.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<String> {

@@ -57,6 +57,7 @@ pub mod log;
 mod param;
 mod plan;
 mod row;
+mod rows;
 pub mod runtime;
 mod sortkey;
 pub mod text;
@@ -71,6 +72,7 @@ pub use failure::RowError;
 pub use millpond_macros::Row;
 pub use param::Param;
 pub use row::{Comparable, Key, Number, Ordered, Row, Sum, Timestamp, Value};
+pub use rows::{Rows, RowsIter};
 pub use runtime::{Job, Transform, TransformContext};
 pub use sortkey::{ColumnOf, SortKey, SortKeyFn, SortOrder};
 
@@ -160,6 +162,14 @@ macro_rules! job {
                 ) -> ::std::result::Result<contract::MapOutput, Failure> {
                     JOB.map_with_state(node, &task, input)
                 }
+
+                fn run_batch(
+                    node: u32,
+                    task: TaskInfo,
+                    inputs: ::std::vec::Vec<Batch>,
+                ) -> ::std::result::Result<Batch, Failure> {
+                    JOB.run_batch(node, &task, inputs)
+                }
             }
 
     $crate::bindings::export!(Component with_types_in $crate::bindings);
@@ -168,7 +178,7 @@ macro_rules! job {
 }
 
 /// Makes a function or closure the transform of this plugin: a step that jobs use with
-/// [`transform_with`](crate::DStream::transform_with).
+/// [`transform_by`](crate::DStream::transform_by).
 ///
 /// On WebAssembly it writes the component's exports. On every target it writes
 /// `pub fn millpond_transform() -> millpond::Transform`, by which a native test gets it.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use millpond_core::AccumulatorTotal;
+use millpond_core::{AccumulatorTotal, Classify, UserFunction};
 use millpond_test::{JobTest, RunningJob};
 use millpond_tests::component;
 use millpond_wasm::{EngineOptions, LoadOptions, WasmEngine};
@@ -13,7 +13,7 @@ use millpond_wasm::{EngineOptions, LoadOptions, WasmEngine};
 #[path = "../guests-sdk/operators/src/lib.rs"]
 mod operators;
 
-use operators::{JOBS, JOBS_WITH_CONTEXT, Pair, millpond_job};
+use operators::{JOBS, JOBS_WITH_CONTEXT, OTHER_JOBS, PANICS, Pair, millpond_job};
 
 /// Rows of each batch.
 const BATCHES: [&[(&str, i64)]; 6] = [
@@ -41,21 +41,54 @@ fn output(mut job: RunningJob) -> (Vec<Vec<Pair>>, Vec<Vec<AccumulatorTotal>>) {
     (job.batches::<Pair>("out").into_iter().map(|(_, rows)| rows).collect(), totals)
 }
 
+/// The guest, compiled.
+struct Loader {
+    engine: WasmEngine,
+    component: Vec<u8>,
+}
+
+impl Loader {
+    fn new() -> Self {
+        let component = fs::read(component("tests/guests-sdk/operators")).expect("it was just built");
+        Self { engine: WasmEngine::try_new(EngineOptions::default()).expect("an engine"), component }
+    }
+
+    /// One of its jobs.
+    fn load(&self, name: &str) -> Arc<dyn UserFunction> {
+        let params = vec![("job".to_owned(), name.to_owned())];
+        let options = LoadOptions { job: "job".to_owned(), params, ..LoadOptions::default() };
+        Arc::new(self.engine.load_job(&options, &self.component).unwrap_or_else(|error| panic!("{name}: {error}")))
+    }
+}
+
 #[test]
 fn components_give_what_native_code_gives() {
-    let bytes = fs::read(component("tests/guests-sdk/operators")).expect("it was just built");
-    let engine = WasmEngine::try_new(EngineOptions::default()).expect("an engine");
+    let loader = Loader::new();
     let mut rows = 0;
-    let names = JOBS.iter().map(|(name, _)| name).chain(JOBS_WITH_CONTEXT.iter().map(|(name, _)| name));
-    for name in names {
-        let params = vec![("job".to_owned(), (*name).to_owned())];
-        let options = LoadOptions { job: (*name).to_owned(), params, ..LoadOptions::default() };
-        let code = engine.load_job(&options, &bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let with_context = JOBS_WITH_CONTEXT.iter().map(|(name, _)| name);
+    for name in JOBS.iter().map(|(name, _)| name).chain(with_context).chain(OTHER_JOBS) {
         let test = || JobTest::new(millpond_job()).param("job", name);
         let native = output(test().start());
-        let as_component = output(test().function(Arc::new(code)).start());
+        let as_component = output(test().function(loader.load(name)).start());
         assert_eq!(as_component, native, "{name}");
         rows += native.0.iter().map(Vec::len).sum::<usize>();
     }
     assert!(rows > 300, "{rows} rows are too few to mean anything");
+}
+
+#[test]
+fn a_closure_that_panics_fails_the_job_with_its_message_and_the_node() {
+    let loader = Loader::new();
+    for (name, node, _) in PANICS {
+        let name = format!("panic in {name}");
+        let test = JobTest::new(millpond_job()).param("job", &name);
+        let mut job = test.function(loader.load(&name)).start();
+        job.feed("in", [("a".to_owned(), 1)]);
+        job.feed("in", [("a".to_owned(), 2)]);
+        let error = job.try_batch().expect_err(&name);
+        let message = error.to_string();
+        assert_eq!(error.code().0, "MP0301", "{name}: {message}");
+        assert!(message.starts_with(&format!("job `job`, node `{node}` (")), "{name}: {message}");
+        assert!(message.contains("last error message: panicked at"), "{name}: {message}");
+    }
 }

@@ -37,9 +37,11 @@ impl<T: Row> DStream<T> {
     /// # });
     /// ```
     pub fn try_map<U: Row>(&self, function: impl for<'a> TryMapFn<'a, T, U> + Send + Sync + 'static) -> DStream<U> {
-        self.extend("try_map", Self::default_names::<U>(""), move |row, cx, out| match function(row) {
-            Ok(row) => out(row),
-            Err(error) => cx.reject(error),
+        self.with_known_rows().extend("try_map", Self::default_names::<U>(""), move |row, cx, out| {
+            match function(row) {
+                Ok(row) => out(row),
+                Err(error) => cx.reject(error),
+            }
         })
     }
 
@@ -65,8 +67,9 @@ impl<T: Row> DStream<T> {
         &self,
         function: impl Fn(T::Ref<'_>, &mut Emit<'_, U>) -> Result<(), RowError> + Send + Sync + 'static,
     ) -> DStream<U> {
-        let chain = FallibleStep::new(&self.chain, function);
-        self.extend_chain("try_flat_map", Self::default_names::<U>(""), Arc::new(chain))
+        let stream = self.with_known_rows();
+        let chain = FallibleStep::new(&stream.chain, function);
+        stream.extend_chain("try_flat_map", Self::default_names::<U>(""), Arc::new(chain))
     }
 
     /// Gives each row a key, by a function that may refuse the row.
@@ -88,7 +91,7 @@ impl<T: Row> DStream<T> {
         function: impl for<'a> TryMapFn<'a, T, K> + Send + Sync + 'static,
     ) -> DStream<(K, T)> {
         let names = Self::default_names::<(K, T)>("");
-        self.extend::<(K, T)>("try_key_by", names, move |row, cx, out| match function(row) {
+        self.with_known_rows().extend::<(K, T)>("try_key_by", names, move |row, cx, out| match function(row) {
             Ok(key) => out((key, row)),
             Err(error) => cx.reject(error),
         })
@@ -108,7 +111,7 @@ impl<T: Row> DStream<T> {
         &self,
         function: impl Fn(T::Ref<'_>) -> Result<bool, RowError> + Send + Sync + 'static,
     ) -> DStream<T> {
-        self.extend("try_filter", self.names.clone(), move |row, cx, out| match function(row) {
+        self.with_known_rows().extend("try_filter", self.names.clone(), move |row, cx, out| match function(row) {
             Ok(true) => out(row),
             Ok(false) => {}
             Err(error) => cx.reject(error),
@@ -133,9 +136,11 @@ impl<K: Row, V: Row> DStream<(K, V)> {
         function: impl for<'a> TryMapFn<'a, V, W> + Send + Sync + 'static,
     ) -> DStream<(K, W)> {
         let names = self.names_with_values::<W>("_2");
-        self.extend::<(K, W)>("try_map_values", names, move |(key, value), cx, out| match function(value) {
-            Ok(value) => out((key, value)),
-            Err(error) => cx.reject(error),
+        self.with_known_rows().extend::<(K, W)>("try_map_values", names, move |(key, value), cx, out| {
+            match function(value) {
+                Ok(value) => out((key, value)),
+                Err(error) => cx.reject(error),
+            }
         })
     }
 }

@@ -36,13 +36,23 @@ impl Merging<Extreme> {
     }
 }
 
+impl<A> Merging<A> {
+    /// A merge of accumulators `C` by the component.
+    pub(super) fn with_merge<C: Row>(
+        accumulate: A,
+        merge: impl Fn(C, C::Ref<'_>) -> C + Send + Sync + 'static,
+    ) -> Self {
+        let merge = merge_code::<C>(merge);
+        Self { accumulate, merge: Merge::Custom, code: Code::Merge { merge, subtract: None } }
+    }
+}
+
 impl<F> Merging<Custom<F>> {
     pub(super) fn custom<V: Row>(function: F) -> Self
     where
         F: Fn(V, V::Ref<'_>) -> V + Clone + Send + Sync + 'static,
     {
-        let merge = merge_code::<V>(function.clone());
-        Self { accumulate: Custom(function), merge: Merge::Custom, code: Code::Merge { merge, subtract: None } }
+        Self::with_merge::<V>(Custom(function.clone()), function)
     }
 }
 
@@ -71,7 +81,7 @@ pub(super) enum Over {
 }
 
 impl<T: Row> DStream<T> {
-    /// Makes of each row a key and a value, and merges the values of equal keys; `U` has the columns of both.
+    /// Makes of each row a key and a value, and merges the values of equal keys; `U` has the columns of key and accumulator.
     pub(super) fn merged<K: Key, V: Row, U: Row, A: Accumulate<V> + 'static>(
         &self,
         over: Over,
@@ -80,7 +90,7 @@ impl<T: Row> DStream<T> {
         split: impl for<'a> MapFn<'a, T, (K, V)> + Send + Sync + 'static,
     ) -> DStream<U> {
         let Merging { accumulate, merge, code } = merging;
-        let schema = renamed(row::fields::<(K, V)>(""), &names);
+        let schema = renamed(row::fields::<(K, A::Out)>(""), &names);
         let stage = self.combine_stage::<K, V, A>(accumulate, schema.clone(), split);
         self.merged_after(stage, over, (merge, code), schema, K::WIDTH)
     }

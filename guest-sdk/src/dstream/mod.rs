@@ -4,16 +4,19 @@
 //! `fallible.rs`) only make that chain longer. A wide operator, a sink or `cache` ends the chain with a stage node. Two
 //! consumers of a chain each run it; `cache` runs it once.
 
+mod aggregate;
 mod fallible;
 mod keyed;
 mod mapped;
 mod narrow;
 mod output;
+mod partitions;
 mod session;
 mod sort;
 mod state;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod window;
 
 use std::rc::Rc;
@@ -115,6 +118,11 @@ impl<T: Row> DStream<T> {
         }
     }
 
+    /// The same stream, ready for an operator that may refuse rows: what tells rows apart no longer begins a stage of its own.
+    fn with_known_rows(&self) -> Self {
+        if self.chain.knows_rows() { self.clone() } else { self.cache() }
+    }
+
     /// Default names of `U`, as the row it stands in calls it.
     fn default_names<U: Row>(name: &str) -> Vec<String> {
         row::fields::<U>(name).into_iter().map(|field| field.name).collect()
@@ -202,11 +210,7 @@ impl<T: Row> DStream<T> {
 
 /// Ends a stage with plain columns.
 fn collect<T: Row>(chain: &dyn Chain<T>, input: Input<'_>, cx: &StageCx) -> Result<Batch, Failure> {
-    let (mut columns, mut rows) = (T::Columns::default(), 0);
-    chain.run(input, cx, &mut |row| {
-        T::push(&mut columns, row);
-        rows += 1;
-    })?;
+    let (rows, columns) = chain.columns(input, cx)?;
     row::write_batch::<T>(rows, columns)
 }
 

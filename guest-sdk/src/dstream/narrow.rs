@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::DStream;
-use crate::chain::{Emit, SplitRows};
+use crate::chain::{Emit, SplitRows, ValuesStep};
 use crate::row::{Key, Row};
 use crate::text;
 
@@ -228,6 +228,57 @@ impl<K: Row, V: Row> DStream<(K, V)> {
     ) -> DStream<(K, W)> {
         let names = self.names_with_values::<W>("_2");
         self.extend::<(K, W)>("map_values", names, move |(key, value), _, out| out((key, function(value))))
+    }
+
+    /// Any number of values from each, put out one by one; each gets the key of the row that it came from. Name the value:
+    /// `flat_map_values::<W>`.
+    ///
+    /// **Shape**: the key's columns as before, then those of `W`.
+    /// **Cost**: keys and values are copied once more; no allocation per row.
+    /// **Source**: `PairDStreamFunctions.flatMapValues`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.source::<(String, String)>("comments")
+    ///     .flat_map_values::<String>(|text, out| text.split(' ').for_each(|word| out.push(word)))
+    ///     .count_by_value()
+    ///     .sink("words-by-user");
+    /// # });
+    /// ```
+    pub fn flat_map_values<W: Row>(
+        &self,
+        function: impl Fn(V::Ref<'_>, &mut Emit<'_, W>) + Send + Sync + 'static,
+    ) -> DStream<(K, W)> {
+        let names = self.names_with_values::<W>("_2");
+        self.extend_chain("flat_map_values", names, Arc::new(ValuesStep::new(&self.chain, function)))
+    }
+
+    /// The keys, one for each row.
+    ///
+    /// **Shape**: the key's columns, under their names.
+    /// **Source**: `PairRDDFunctions.keys`, inside `DStream.transform`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.source::<(String, i64)>("visits").keys().distinct().sink("users");
+    /// # });
+    /// ```
+    pub fn keys(&self) -> DStream<K> {
+        self.extend("keys", self.names[..K::WIDTH].to_vec(), |(key, _), _, out| out(key))
+    }
+
+    /// The values, one for each row.
+    ///
+    /// **Shape**: the value's columns, under their names.
+    /// **Source**: `PairRDDFunctions.values`, inside `DStream.transform`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.source::<(String, i64)>("visits").values().reduce(|a, b| a.max(b)).sink("longest");
+    /// # });
+    /// ```
+    pub fn values(&self) -> DStream<V> {
+        self.extend("values", self.names[K::WIDTH..].to_vec(), |(_, value), _, out| out(value))
     }
 
     /// The key's names with those of another value, which is called `name`.

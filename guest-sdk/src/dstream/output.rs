@@ -18,10 +18,18 @@ impl<T: Row> DStream<T> {
     /// # });
     /// ```
     pub fn union(&self, other: &DStream<T>) -> DStream<T> {
+        self.united_with(std::slice::from_ref(other))
+    }
+
+    /// The rows of this stream, then those of the others.
+    pub(crate) fn united_with(&self, others: &[DStream<T>]) -> DStream<T> {
         let key_columns = self.key_columns();
-        let mut other = other.clone();
-        other.names.clone_from(&self.names);
-        let inputs = vec![self.node(key_columns), other.node(key_columns)];
+        let mut inputs = vec![self.node(key_columns)];
+        for other in others {
+            let mut other = other.clone();
+            other.names.clone_from(&self.names);
+            inputs.push(other.node(key_columns));
+        }
         let (name, schema) = (NodeName::Numbered("union"), self.schema());
         self.then(HostNode { name, operator: Operator::Union, inputs, schema, key_columns, code: Code::None })
     }
@@ -43,8 +51,8 @@ impl<T: Row> DStream<T> {
     /// The rows that another component, of world `transform`, makes of these.
     ///
     /// **Shape**: the columns of `U`, which must be those that the component declares; the job file's `[transforms]` says under
-    /// this name which component that is.
-    /// **Source**: `DStream.transform`.
+    /// this name which component that is. For a closure over whole batches see [`transform`](Self::transform).
+    /// **Source**: ours; `DStream.transform` where the function is another program.
     ///
     /// ```
     /// # use millpond::Row;
@@ -52,10 +60,10 @@ impl<T: Row> DStream<T> {
     /// struct Scored { text: String, score: f64 }
     ///
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
-    /// ctx.text("comments").transform_with::<Scored>("sentiment").filter(|row| row.score < 0.0).sink("bad");
+    /// ctx.text("comments").transform_by::<Scored>("sentiment").filter(|row| row.score < 0.0).sink("bad");
     /// # });
     /// ```
-    pub fn transform_with<U: Row>(&self, component: &str) -> DStream<U> {
+    pub fn transform_by<U: Row>(&self, component: &str) -> DStream<U> {
         self.then(HostNode {
             name: NodeName::Numbered("transform"),
             operator: Operator::Transform(component.to_owned()),
@@ -146,7 +154,7 @@ impl<T: Row> DStream<T> {
     }
 
     /// A node of the host with this stream's own columns.
-    fn passed_on(&self, name: NodeName, operator: Operator) -> DStream<T> {
+    pub(super) fn passed_on(&self, name: NodeName, operator: Operator) -> DStream<T> {
         let key_columns = self.key_columns();
         let inputs = vec![self.node(key_columns)];
         self.then(HostNode { name, operator, inputs, schema: self.schema(), key_columns, code: Code::None })

@@ -31,6 +31,8 @@ fn shape(plan: &Plan) -> Vec<String> {
         Operator::MapWithState(_) => "map-with-state".to_owned(),
         Operator::StateSnapshots => "state-snapshots".to_owned(),
         Operator::ReduceSession(_) => "reduce-session".to_owned(),
+        Operator::Repartition(n) => format!("repartition({n})"),
+        Operator::WholeBatch(stage) => format!("whole-batch({})", stage.label),
     };
     plan.nodes.iter().map(kind).collect()
 }
@@ -280,6 +282,75 @@ fn a_union_takes_the_names_of_the_first() {
 }
 
 #[test]
+fn functions_of_partitions_fuse_until_rows_may_be_refused() {
+    let fused = plan(|ctx| {
+        ctx.text("lines")
+            .filter(|line| !line.is_empty())
+            .map_partitions::<(String, i64)>(|lines, out| lines.iter().for_each(|line| out.push((line, 1))))
+            .sum_by_key()
+            .sink("out");
+    });
+    assert_eq!(shape(&fused), ["source(lines)", "stage(filter, map_partitions, combine)", "reduce", "sink(out)"]);
+    let apart = plan(|ctx| {
+        let lines =
+            ctx.text("lines").map_partitions::<String>(|lines, out| lines.iter().for_each(|line| out.push(line)));
+        lines.filter(|line| !line.is_empty()).try_map::<i64>(|line| Ok(line.parse()?)).sink("out");
+    });
+    assert_eq!(shape(&apart), ["source(lines)", "stage(map_partitions, filter)", "stage(try_map)", "sink(out)"]);
+}
+
+#[test]
+fn whole_batches_take_what_is_before_them_from_stages() {
+    let plan = plan(|ctx| {
+        let (lines, words) = (ctx.text("lines").filter(|line| !line.is_empty()), ctx.text("words"));
+        let pairs = lines.transform_with::<_, (String, i64)>(&words, |_, _, _| {});
+        pairs.repartition(4).columns(["word", "count"]).foreach_batch::<i64>("out", |_, _| {});
+    });
+    assert_eq!(
+        shape(&plan),
+        [
+            "source(lines)",
+            "source(words)",
+            "stage(filter)",
+            "whole-batch(transform_with)",
+            "repartition(4)",
+            "whole-batch(transform)",
+            "sink(out)"
+        ]
+    );
+    let names: Vec<_> = node(&plan, "whole-batch").schema.iter().map(|field| field.name.as_str()).collect();
+    assert_eq!((names, node(&plan, "repartition").key_columns), (vec!["word", "count"], 1));
+}
+
+#[test]
+fn accumulators_have_columns_of_their_own() {
+    let plan = plan(|ctx| {
+        ctx.source::<(String, f64)>("readings")
+            .aggregate_by_key((0i64, String::new()), |zero, _| zero, |a, _| a)
+            .sink("out");
+    });
+    let reduce = node(&plan, "reduce");
+    let names: Vec<_> = reduce.schema.iter().map(|field| field.name.as_str()).collect();
+    assert_eq!((names, reduce.key_columns), (vec!["_1", "_2._1", "_2._2"], 1));
+}
+
+#[test]
+fn all_columns_of_distinct_rows_are_the_key() {
+    let plan = plan(|ctx| ctx.source::<(String, f64)>("readings").distinct().sink("out"));
+    assert_eq!(shape(&plan), ["source(readings)", "stage(combine)", "reduce", "sink(out)"]);
+    let Operator::Reduce(reduce) = &node(&plan, "reduce").operator else { panic!("a reduce") };
+    assert_eq!((&reduce.merge, reduce.zero_when_empty), (&Merge::Columns(Vec::new()), false));
+    assert_eq!(node(&plan, "reduce").key_columns, 2);
+}
+
+#[test]
+fn a_union_of_several_is_one_node() {
+    let plan = plan(|ctx| ctx.union(&["a", "b", "c"].map(|name| ctx.text(name))).sink("out"));
+    assert_eq!(shape(&plan), ["source(a)", "source(b)", "source(c)", "union", "sink(out)"]);
+    assert_eq!(node(&plan, "union").inputs, [0, 1, 2]);
+}
+
+#[test]
 fn windows_are_whole_milliseconds() {
     let sentence = refused(|ctx| ctx.text("a").window(Duration::from_micros(1500), SECOND).sink("out"));
     assert!(sentence.starts_with("window: the window's length is 1.5ms"), "{sentence}");
@@ -289,7 +360,6 @@ fn windows_are_whole_milliseconds() {
 
 #[test]
 fn another_component_is_a_node() {
-    let plan =
-        plan(|ctx| ctx.text("a").transform_with::<(String, f64)>("score").columns(["text", "score"]).sink("out"));
+    let plan = plan(|ctx| ctx.text("a").transform_by::<(String, f64)>("score").columns(["text", "score"]).sink("out"));
     assert_eq!(shape(&plan), ["source(a)", "transform(score)", "stage(columns)", "sink(out)"]);
 }

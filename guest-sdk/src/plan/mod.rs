@@ -30,6 +30,8 @@ pub(crate) type UpdateFn = dyn Fn(UpdateInput, &UpdateFields<'_>) -> Result<Upda
 
 /// Maps rows with the states of their keys.
 pub(crate) type MapFn = dyn Fn(UpdateInput, &UpdateFields<'_>) -> Result<MapOutput, Failure> + Send + Sync;
+/// Makes one batch of one of each input.
+pub(crate) type BatchFn = dyn Fn(Vec<Input<'_>>) -> Result<Batch, Failure> + Send + Sync;
 
 /// The schemas that an update call's batches have.
 pub(crate) struct UpdateFields<'a> {
@@ -50,6 +52,7 @@ pub(crate) enum Code {
     },
     Update(Arc<UpdateFn>),
     Map(Arc<MapFn>),
+    Batch(Arc<BatchFn>),
 }
 
 /// The contract's limit on a node's name.

@@ -84,7 +84,9 @@ enum Upstream {
 impl Upstream {
     fn of(node: &DraftNode) -> Self {
         match node.operator {
-            Operator::Stage(_) | Operator::MapWithState(_) | Operator::StateSnapshots => Self::Free,
+            Operator::Stage(_) | Operator::MapWithState(_) | Operator::StateSnapshots | Operator::WholeBatch(_) => {
+                Self::Free
+            }
             Operator::Source(_) | Operator::Transform(_) | Operator::Sink(_) => Self::Fixed,
             Operator::UpdateState(_) | Operator::ReduceSession(_) => Self::Keys,
             Operator::Union
@@ -92,7 +94,8 @@ impl Upstream {
             | Operator::Window(_)
             | Operator::ReduceWindow(_)
             | Operator::Sort(_)
-            | Operator::Take(_) => Self::Same,
+            | Operator::Take(_)
+            | Operator::Repartition(_) => Self::Same,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::accumulator::Accumulating;
 use crate::bindings::millpond::plugin::dataflow::{Node, Operator, Plan};
-use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, StageOutput};
+use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, StageOutput, TaskInfo};
 use crate::chain::{Input, StageCx};
 use crate::failure::{bad_input, unknown_node};
 use crate::plan::{Code, Finished, StageFn};
@@ -37,7 +37,12 @@ impl Planned {
 
     /// The schema of a node's first input.
     pub(super) fn input_fields(&self, node: &Node) -> &[Field] {
-        node.inputs.first().and_then(|input| self.plan.nodes.get(*input as usize)).map_or(&[], |input| &input.schema)
+        self.inputs_fields(node).next().unwrap_or(&[])
+    }
+
+    /// The schemas of a node's inputs.
+    pub(super) fn inputs_fields(&self, node: &Node) -> impl Iterator<Item = &[Field]> {
+        node.inputs.iter().filter_map(|input| self.plan.nodes.get(*input as usize)).map(|input| &*input.schema)
     }
 }
 
@@ -66,8 +71,8 @@ pub(super) fn key_fields(fields: &[Field], key_columns: u32) -> &[Field] {
 }
 
 /// Runs a stage's code over a batch.
-pub(super) fn run(code: &StageFn, batch: Batch, fields: &[Field]) -> Result<StageOutput, Failure> {
-    let cx = StageCx::default();
+pub(super) fn run(code: &StageFn, task: &TaskInfo, batch: Batch, fields: &[Field]) -> Result<StageOutput, Failure> {
+    let cx = StageCx::new(task.partition);
     let batch = code(Input { batch, fields }, &cx)?;
     Ok(StageOutput { batch, rejected: cx.into_rejected() })
 }

@@ -56,7 +56,7 @@ impl Job {
         self.call(task, |planned| {
             let (node, code) = planned.node(node)?;
             let Code::Stage(stage) = code else { return Err(wrong_call(node, "run-stage")) };
-            run(&**stage, input, planned.input_fields(node))
+            run(&**stage, task, input, planned.input_fields(node))
         })
     }
 
@@ -102,6 +102,23 @@ impl Job {
             };
             check_update(&input)?;
             update(input, &fields)
+        })
+    }
+
+    /// Runs a whole-batch node: one batch for each of its inputs.
+    ///
+    /// # Errors
+    /// `unknown-node` if the node is of another kind, `bad-input` if the batches are not those of its inputs, `user` if the output
+    /// is too large.
+    pub fn run_batch(&self, node: u32, task: &TaskInfo, inputs: Vec<Batch>) -> Result<Batch, Failure> {
+        self.call(task, |planned| {
+            let (node, code) = planned.node(node)?;
+            let Code::Batch(batch) = code else { return Err(wrong_call(node, "run-batch")) };
+            if inputs.len() != node.inputs.len() {
+                return Err(bad_input(format!("{} batches for {} inputs", inputs.len(), node.inputs.len())));
+            }
+            let input = |(batch, fields)| Input { batch, fields };
+            batch(inputs.into_iter().zip(planned.inputs_fields(node)).map(input).collect())
         })
     }
 

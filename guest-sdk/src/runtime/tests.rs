@@ -63,6 +63,31 @@ fn an_empty_batch_gives_an_empty_batch() {
 }
 
 #[test]
+fn a_whole_batch_call_has_a_batch_for_each_input() {
+    let job = job(|ctx| {
+        let words = ctx.text("words");
+        ctx.source::<i64>("numbers")
+            .transform_with::<_, (i64, String)>(&words, |numbers, words, out| {
+                numbers.iter().zip(words).for_each(|pair| out.push(pair));
+                out.push((batch_time().0, ""));
+            })
+            .sink("out");
+    });
+    let output = job.run_batch(2, &TASK, vec![batch(&[1i64, 2]), lines(&["a", "b", "c"])]).expect("both");
+    let expected = [(1, "a"), (2, "b"), (1_000_000, "")].map(|(n, word)| (n, word.to_owned()));
+    assert_eq!(rows::<(i64, String)>(output), expected);
+    let refused = |node, inputs| {
+        let failure = job.run_batch(node, &TASK, inputs).expect_err("refused");
+        (failure.code, failure.message)
+    };
+    assert_eq!(refused(2, vec![batch(&[1i64])]), (FailureCode::BadInput, "1 batches for 2 inputs".to_owned()));
+    let swapped = refused(2, vec![lines(&["a"]), batch(&[1i64])]);
+    assert_eq!(swapped, (FailureCode::BadInput, "column `value`: expected int64, found utf8".to_owned()));
+    let source = refused(0, vec![]);
+    assert_eq!(source.1, "node `source words` has nothing to do for a run-batch call");
+}
+
+#[test]
 fn calls_for_the_wrong_node_are_refused() {
     let job = word_count();
     assert_eq!(

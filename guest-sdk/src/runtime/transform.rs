@@ -106,7 +106,7 @@ impl Transform {
         let _in_batch = InBatch::enter(task);
         let described = self.described.read().unwrap_or_else(PoisonError::into_inner).clone();
         let described = described.ok_or_else(|| internal("run came before describe, or describe failed"))?;
-        run(&*described.stage, input, &described.input)
+        run(&*described.stage, task, input, &described.input)
     }
 }
 
@@ -134,6 +134,6 @@ fn single_stage(finished: Finished) -> Result<(Signature, Arc<StageFn>), String>
             Ok((Signature { input: schema(0), output: schema(1) }, stage))
         }
         (None, _) => Err("the transform does nothing: put an operator between input and output".to_owned()),
-        _ => Err("a transform is one stage: use its output once, and no cache()".to_owned()),
+        _ => Err("a transform is one stage: use its output once, no cache(), and no operator that may refuse rows behind map_partitions".to_owned()),
     }
 }

@@ -188,6 +188,8 @@ fn operator(operator: wire::Operator, columns: &SchemaRef) -> Operator {
         wire::Operator::ReduceSession(session) => {
             Operator::ReduceSession(plan::ReduceSession { merge: merge(session.merge), gap_ms: session.gap_ms })
         }
+        wire::Operator::Repartition(partitions) => Operator::Repartition(partitions),
+        wire::Operator::WholeBatch(stage) => Operator::WholeBatch(stage.label),
     }
 }
 

@@ -187,6 +187,12 @@ impl UserFunction for NativeFunction {
         Ok(UpdateOutput { states: back(&self.values(node), output.states)?, keep: BooleanArray::new(keep, None) })
     }
 
+    fn run_batch(&self, node: NodeId, info: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch, BoxError> {
+        let inputs = inputs.iter().map(convert::to_wire).collect();
+        let batch = self.job.run_batch(node.0, &task(info), inputs);
+        back(&self.plan.nodes[node.index()].schema, self.answer(node, info, batch)?)
+    }
+
     fn take_updates(&self) -> Vec<Update> {
         self.ledger.take()
     }

@@ -107,7 +107,7 @@ impl JobTest {
         self
     }
 
-    /// Gives the job a transform, for `transform_with(name)`.
+    /// Gives the job a transform, for `transform_by(name)`.
     #[must_use]
     pub fn transform(mut self, name: &str, transform: Transform) -> Self {
         self.transforms.insert(name.to_owned(), transform);

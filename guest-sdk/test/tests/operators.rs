@@ -1,110 +1,17 @@
 //! Every operator of the SDK on the real engine, against a naive model: random batches, partition counts and restarts.
-//!
-//! A model says what the batch at hand must give, from all batches so far.
+//! The harness is `common/mod.rs`; other files have the operators of a kind.
+
+mod common;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::time::Duration;
 
-use millpond::{DStream, Job, Row, StreamingContext};
+use common::{Batch, Pair, all, check, check_ordered, counts, fold, last, pairs, runs, seconds, window};
+use millpond::{Job, Row, StreamingContext};
 use millpond_core::Report;
 use millpond_test::JobTest;
 use proptest::prelude::*;
-
-type Pair = (String, i64);
-type Batch = Vec<Pair>;
-
-/// How a job is run.
-#[derive(Clone, Debug)]
-struct Run {
-    batches: Vec<Batch>,
-    restarts: BTreeSet<usize>,
-    parallelism: usize,
-}
-
-fn runs() -> impl Strategy<Value = Run> {
-    let batches = proptest::collection::vec(proptest::collection::vec(("[a-d]{1,2}", -3i64..5), 0..9), 1..9);
-    let restarts = proptest::collection::btree_set(0usize..9, 0..3);
-    (batches, restarts, 1usize..4).prop_map(|(batches, restarts, parallelism)| Run { batches, restarts, parallelism })
-}
-
-fn pairs(ctx: &StreamingContext) -> DStream<Pair> {
-    ctx.source::<Pair>("in")
-}
-
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// Runs a job and compares each batch, rows in any order. `None` = this batch gives nothing to the sink.
-fn check<T>(
-    run: &Run,
-    job: fn(&mut StreamingContext),
-    model: impl Fn(&[Batch]) -> Option<Vec<T>>,
-) -> Result<(), TestCaseError>
-where
-    T: Row + Debug + PartialOrd + Clone,
-{
-    check_ordered(run, job, |batches| model(batches).map(sorted), sorted)
-}
-
-fn sorted<T: PartialOrd>(mut rows: Vec<T>) -> Vec<T> {
-    rows.sort_by(|left, right| left.partial_cmp(right).expect("no NaN in these tests"));
-    rows
-}
-
-fn check_ordered<T>(
-    run: &Run,
-    job: fn(&mut StreamingContext),
-    model: impl Fn(&[Batch]) -> Option<Vec<T>>,
-    normal: fn(Vec<T>) -> Vec<T>,
-) -> Result<(), TestCaseError>
-where
-    T: Row + Debug + PartialOrd + Clone,
-{
-    let mut job = JobTest::new(Job::new(job)).parallelism(run.parallelism).start();
-    let mut expected = Vec::new();
-    for (number, batch) in run.batches.iter().enumerate() {
-        if run.restarts.contains(&number) {
-            job.restart_with_parallelism(run.parallelism % 3 + 1);
-        }
-        let (left, right) = batch.split_at(batch.len() / 2);
-        job.feed("in", left.to_vec());
-        job.feed("in", right.to_vec());
-        job.batch();
-        expected.extend(model(&run.batches[..=number]));
-    }
-    let found: Vec<Vec<T>> = job.batches::<T>("out").into_iter().map(|(_, rows)| normal(rows)).collect();
-    prop_assert_eq!(found, expected);
-    Ok(())
-}
-
-/// The last batch.
-fn last(batches: &[Batch]) -> &Batch {
-    batches.last().expect("a model is asked for a batch")
-}
-
-/// The batches of a window, or `None` between slides.
-fn window(batches: &[Batch], length: usize, slide: usize) -> Option<&[Batch]> {
-    batches.len().is_multiple_of(slide).then(|| &batches[batches.len().saturating_sub(length)..])
-}
-
-fn fold(rows: impl IntoIterator<Item = Pair>, with: impl Fn(i64, i64) -> i64) -> Vec<Pair> {
-    let mut merged: BTreeMap<String, i64> = BTreeMap::new();
-    for (key, value) in rows {
-        merged.entry(key).and_modify(|old| *old = with(*old, value)).or_insert(value);
-    }
-    merged.into_iter().collect()
-}
-
-fn all(batches: &[Batch]) -> impl Iterator<Item = Pair> {
-    batches.iter().flatten().cloned()
-}
-
-fn counts(rows: impl IntoIterator<Item = Pair>) -> Vec<Pair> {
-    fold(rows.into_iter().map(|(key, _)| (key, 1)), |a, b| a + b)
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -371,7 +278,7 @@ fn a_transform_runs_as_a_step() {
         ctx.input::<String>().map_owned(|line| line.to_uppercase()).output();
     }
     fn job(ctx: &mut StreamingContext) {
-        ctx.text("lines").transform_with::<String>("shout").sink("out");
+        ctx.text("lines").transform_by::<String>("shout").sink("out");
     }
     let mut job = JobTest::new(Job::new(job)).transform("shout", millpond::Transform::new(shout)).start();
     job.feed("lines", ["hello".to_owned()]);

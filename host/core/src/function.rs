@@ -41,6 +41,9 @@ pub trait UserFunction: Send + Sync {
     /// Implementations let no answer through that [`MapOutput::check`] refuses.
     fn map_with_state(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<MapOutput, BoxError>;
 
+    /// Runs a whole-batch node over all rows of each of its inputs. The answer has the node's schema.
+    fn run_batch(&self, node: NodeId, task: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch, BoxError>;
+
     /// What the calls that succeeded had for the plan's accumulators since this was asked last, in an order that does not depend
     /// on which of them came first.
     fn take_updates(&self) -> Vec<Update>;

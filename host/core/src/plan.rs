@@ -68,6 +68,10 @@ pub enum Operator {
     StateSnapshots,
     /// Rows of a key at most one gap apart, merged.
     ReduceSession(ReduceSession),
+    /// The same rows in so many partitions.
+    Repartition(u32),
+    /// Guest code over all rows of a batch, of one input or more; the label says what it is.
+    WholeBatch(String),
 }
 
 impl Operator {
@@ -89,6 +93,8 @@ impl Operator {
             Self::MapWithState(_) => "map-with-state",
             Self::StateSnapshots => "state-snapshots",
             Self::ReduceSession(_) => "reduce-session",
+            Self::Repartition(_) => "repartition",
+            Self::WholeBatch(_) => "whole-batch",
         }
     }
 }

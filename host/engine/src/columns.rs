@@ -12,7 +12,7 @@ use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OFFSETS_MAX, Result};
 use crate::key;
 use crate::segmented::Segmented;
 
@@ -314,9 +314,9 @@ pub(crate) fn gather_bytes<'a>(
         data.extend_from_slice(row);
         let end = i32::try_from(data.len()).map_err(|_| Error::TooLarge {
             node: node.to_owned(),
-            what,
+            what: what.to_owned(),
             size: data.len() as u64,
-            limit: i32::MAX as u64,
+            limit: OFFSETS_MAX,
         })?;
         offsets.push(end);
     }

@@ -97,6 +97,8 @@ fn shuffles(operator: &Operator) -> bool {
             | Operator::Take(_)
             | Operator::MapWithState(_)
             | Operator::ReduceSession(_)
+            | Operator::Repartition(_)
+            | Operator::WholeBatch(_)
     )
 }
 
@@ -123,6 +125,8 @@ fn describe(node: &Node) -> String {
         Operator::ReduceSession(session) => {
             format!("reduce {} by session, gap {}", merge(&session.merge), duration(session.gap_ms))
         }
+        Operator::Repartition(partitions) => format!("repartition into {partitions}"),
+        Operator::WholeBatch(label) => format!("whole batch: {label}"),
         other => other.kind().to_owned(),
     }
 }

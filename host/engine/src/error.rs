@@ -1,9 +1,13 @@
 //! What can go wrong with a plan or a running job, and whose fault it is.
 
+use arrow::error::ArrowError;
 use millpond_core::{BoxError, Classify, Code, Domain, Retry};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Columns have signed 32-bit offsets (`wit/types.wit` has unsigned ones, Arrow has not).
+pub(crate) const OFFSETS_MAX: u64 = i32::MAX as u64;
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -182,13 +186,13 @@ pub enum Error {
     },
     /// More than one call can take.
     #[error(
-        "node `{node}`: {what} of one partition would be {size} bytes, more than the {limit} that fit one call; raise job.parallelism or take less per batch"
+        "node `{node}`: {what} of one partition would be {size} bytes, more than the {limit} that fit one call; take less per batch, or raise job.parallelism where rows are spread by key"
     )]
     TooLarge {
         /// The node.
         node: String,
         /// What.
-        what: &'static str,
+        what: String,
         /// How much.
         size: u64,
         /// The most.
@@ -229,7 +233,7 @@ pub enum Error {
         node: String,
         /// Arrow's error.
         #[source]
-        source: arrow::error::ArrowError,
+        source: ArrowError,
     },
     /// A call into user code failed; the error names node, partition and batch by itself.
     #[error("{source}")]
@@ -270,9 +274,15 @@ impl Error {
         Self::UserCode { source: PortError(error) }
     }
 
-    pub(crate) fn arrow(node: &str) -> impl FnOnce(arrow::error::ArrowError) -> Self {
+    pub(crate) fn arrow(node: &str) -> impl FnOnce(ArrowError) -> Self {
         let node = node.to_owned();
-        move |source| Self::Arrow { node, source }
+        move |source| match source {
+            // Wherever Arrow finds that columns do not fit 32-bit offsets.
+            ArrowError::OffsetOverflowError(size) => {
+                Self::TooLarge { node, what: "a column".to_owned(), size: size as u64, limit: OFFSETS_MAX }
+            }
+            source => Self::Arrow { node, source },
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OFFSETS_MAX, Result};
 
 /// Encoded keys of the rows of a batch.
 #[derive(Clone, Debug)]
@@ -88,9 +88,9 @@ pub(crate) fn partition_of(hash: u64, partitions: usize) -> usize {
 fn offset(node: &str, length: usize) -> Result<i32> {
     i32::try_from(length).map_err(|_| Error::TooLarge {
         node: node.to_owned(),
-        what: "the keys",
+        what: "the keys".to_owned(),
         size: length as u64,
-        limit: i32::MAX as u64,
+        limit: OFFSETS_MAX,
     })
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, interleave_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use millpond_core::PartitionBatch;
 
 use crate::columns;
-use crate::error::{Error, Result};
+use crate::error::{Error, OFFSETS_MAX, Result};
 use crate::group::order_by_group;
 use crate::key::{Keys, partition_of};
 use crate::operators::TimedPool;
@@ -125,8 +125,31 @@ pub(crate) fn concat<'a>(
         [] => Ok(RecordBatch::new_empty(Arc::clone(schema))),
         // Column names may differ between a node and its input; the node's count.
         [only] => rename(node, schema, only),
-        _ => concat_batches(schema, batches).map_err(Error::arrow(node)),
+        _ => {
+            check_offsets(node, schema, &batches)?;
+            concat_batches(schema, batches).map_err(Error::arrow(node))
+        }
     }
+}
+
+/// Whether the batches' columns fit one column each. Arrow would find out only when most of the memory is taken.
+fn check_offsets(node: &str, schema: &SchemaRef, batches: &[&RecordBatch]) -> Result<()> {
+    for (index, field) in schema.fields().iter().enumerate() {
+        let bytes = |batch: &&RecordBatch| -> u64 {
+            let offsets = match batch.column(index).data_type() {
+                DataType::Utf8 => batch.column(index).as_string::<i32>().value_offsets(),
+                DataType::Binary => batch.column(index).as_binary::<i32>().value_offsets(),
+                _ => return 0,
+            };
+            offsets[offsets.len() - 1].abs_diff(offsets[0]).into()
+        };
+        let size = batches.iter().map(bytes).sum();
+        if size > OFFSETS_MAX {
+            let (node, what) = (node.to_owned(), format!("column `{}`", field.name()));
+            return Err(Error::TooLarge { node, what, size, limit: OFFSETS_MAX });
+        }
+    }
+    Ok(())
 }
 
 /// The same rows under a node's own column names.
@@ -141,13 +164,38 @@ pub(crate) fn rename(node: &str, schema: &SchemaRef, rows: &RecordBatch) -> Resu
 mod tests {
     use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-    use millpond_core::SystemClock;
     use millpond_core::batch::partitions;
+    use millpond_core::{Classify, SystemClock};
     use proptest::prelude::*;
 
     use super::*;
     use crate::ComputePool;
     use crate::key::hash;
+
+    #[test]
+    fn columns_that_do_not_fit_one_are_refused_before_memory_is_taken() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("n", DataType::Int64, false),
+            Field::new("text", DataType::Utf8, false),
+        ]));
+        let numbers = Int64Array::from(vec![1, 2]);
+        let text = StringArray::from(vec!["x".repeat(1 << 26), String::new()]);
+        let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(numbers), Arc::new(text)]).unwrap();
+        let error = concat("all", &schema, std::iter::repeat_n(&rows, 32)).unwrap_err();
+        assert_eq!(error.code().0, "MP0805");
+        let expected = "node `all`: column `text` of one partition would be 2147483648 bytes, more than the 2147483647";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        // What was cut off does not count.
+        let ends: Vec<RecordBatch> = (0..40).map(|_| rows.slice(1, 1)).collect();
+        assert_eq!(concat("all", &schema, &ends).unwrap().num_rows(), 40);
+    }
+
+    #[test]
+    fn offsets_that_arrow_finds_too_large_are_the_same_error() {
+        let error = Error::arrow("all")(arrow::error::ArrowError::OffsetOverflowError(3_000_000_000));
+        assert_eq!(error.code().0, "MP0805");
+        assert!(error.to_string().contains("a column of one partition would be 3000000000 bytes"), "{error}");
+    }
 
     proptest! {
         #[test]

@@ -15,6 +15,7 @@ type Merge = dyn Fn(&[u32], &RecordBatch) -> RecordBatch + Send + Sync;
 type Subtract = dyn Fn(&RecordBatch, &RecordBatch) -> RecordBatch + Send + Sync;
 type NewStates = dyn Fn(&TaskInfo, &UpdateInput) -> UpdateOutput + Send + Sync;
 type Map = dyn Fn(&TaskInfo, &UpdateInput) -> MapOutput + Send + Sync;
+type WholeBatch = dyn Fn(&TaskInfo, &[RecordBatch]) -> RecordBatch + Send + Sync;
 type Updates = dyn Fn(NodeId, &TaskInfo) -> Vec<Update> + Send + Sync;
 
 /// A [`UserFunction`] made of closures, one for each node that needs one.
@@ -25,6 +26,7 @@ pub struct FakeFunction {
     subtracts: HashMap<u32, Box<Subtract>>,
     updates: HashMap<u32, Box<NewStates>>,
     maps: HashMap<u32, Box<Map>>,
+    batches: HashMap<u32, Box<WholeBatch>>,
     updated: Option<Box<Updates>>,
     ledger: Ledger,
     calls: AtomicU64,
@@ -114,6 +116,17 @@ impl FakeFunction {
         self
     }
 
+    /// Code of a whole-batch node.
+    #[must_use]
+    pub fn whole_batch(
+        mut self,
+        node: u32,
+        code: impl Fn(&TaskInfo, &[RecordBatch]) -> RecordBatch + Send + Sync + 'static,
+    ) -> Self {
+        self.batches.insert(node, Box::new(code));
+        self
+    }
+
     /// What every call that succeeds has for the accumulators.
     #[must_use]
     pub fn accumulating(mut self, updates: impl Fn(NodeId, &TaskInfo) -> Vec<Update> + Send + Sync + 'static) -> Self {
@@ -164,6 +177,11 @@ impl UserFunction for FakeFunction {
     fn update(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
         self.called(node, task);
         Ok(self.updates.get(&node.0).ok_or_else(|| missing("update", node))?(task, input))
+    }
+
+    fn run_batch(&self, node: NodeId, task: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch, BoxError> {
+        self.called(node, task);
+        Ok(self.batches.get(&node.0).ok_or_else(|| missing("whole-batch code", node))?(task, inputs))
     }
 
     fn take_updates(&self) -> Vec<Update> {

@@ -171,6 +171,18 @@ impl JobComponent {
         )
     }
 
+    fn try_run_batch(&self, node: NodeId, task: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch> {
+        let (place, schema, _) = self.node("run-batch", node, task)?;
+        let lowered = inputs.iter().map(|input| cross(&place, input)).collect::<Result<Vec<_>>>()?;
+        let columns: Vec<_> = lowered.iter().map(Lowered::columns).collect();
+        let raw: Vec<_> = lowered.iter().zip(&columns).map(|(input, columns)| input.batch(columns)).collect();
+        self.inner.pool.call(
+            &place,
+            |guest, store| guest.0.call_run_batch(store, node.0, lower::task(task), &raw),
+            |raw| lift::batch(&place, schema, None, raw),
+        )
+    }
+
     #[cfg(test)]
     pub(crate) fn idle(&self) -> usize {
         self.inner.pool.idle()
@@ -209,6 +221,10 @@ impl UserFunction for JobComponent {
 
     fn update(&self, node: NodeId, task: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
         Ok(self.try_update(node, task, input)?)
+    }
+
+    fn run_batch(&self, node: NodeId, task: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch, BoxError> {
+        Ok(self.try_run_batch(node, task, inputs)?)
     }
 
     fn take_updates(&self) -> Vec<Update> {

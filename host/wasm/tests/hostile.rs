@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{counts, engine, hostile, lines, load, misbehave, options, run, task, try_load};
+use common::{STAGE, counts, engine, hostile, lines, load, misbehave, options, run, task, try_load};
 use millpond_core::accumulator::Update;
 use millpond_core::{Classify, Domain, NodeId, UpdateInput, UserFunction};
 use millpond_wasm::{Error, Limits};
@@ -301,6 +301,39 @@ fn map_with_state_answers_and_is_checked() {
     }
     let (code, message) = call("written-never", &UpdateInput { present: vec![false, true].into(), ..input });
     assert!(code == "MP0306" && message.contains("group 0 keeps a state that it neither had nor wrote"), "{message}");
+}
+
+#[test]
+fn whole_batch_calls_answer_and_are_checked() {
+    let job = load(&[("graph", "whole")], Limits::default());
+    let inputs = [lines(&["a", "bc"]), lines(&[])];
+    assert_eq!(job.run_batch(STAGE, &task(), &inputs).unwrap(), inputs[0]);
+    let empty = [lines(&[]), lines(&["a"])];
+    assert_eq!(job.run_batch(STAGE, &task(), &empty).unwrap(), empty[0]);
+    let limits = Limits { output_bytes: 1 << 20, call_time_ms: 50, memory_bytes: 16 << 20, ..Limits::default() };
+    for (behaviour, code) in [
+        ("trap", "MP0301"),
+        ("panic", "MP0301"),
+        ("loop", "MP0302"),
+        ("allocate", "MP0303"),
+        ("aliased-output", "MP0304"),
+        ("recurse", "MP0305"),
+        ("wrong-length", "MP0306"),
+        ("offsets-descending", "MP0306"),
+        ("bad-utf8", "MP0307"),
+        ("wrong-type", "MP0308"),
+        ("too-few-columns", "MP0308"),
+        ("failure", "MP0309"),
+    ] {
+        let job = load(&[("graph", "whole"), ("in", "run-batch"), ("behaviour", behaviour)], limits);
+        let error = job.run_batch(STAGE, &task(), &inputs).expect_err(behaviour);
+        let message = error.full_message();
+        assert_eq!(error.code().0, code, "{behaviour}: {message}");
+        assert!(message.starts_with("job `shady`, node `pass` (run-batch), partition 2, batch 5000: "), "{message}");
+    }
+    let small = load(&[("graph", "whole")], Limits { memory_bytes: 4 << 20, ..Limits::default() });
+    let error = small.run_batch(STAGE, &task(), &[lines(&["a"]), lines(&[&"x".repeat(8 << 20)])]).unwrap_err();
+    assert_eq!(error.code().0, "MP0303", "{}", error.full_message());
 }
 
 #[test]

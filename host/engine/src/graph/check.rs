@@ -17,6 +17,10 @@ const COLUMNS_MAX: usize = 1024;
 /// `wit/dataflow.wit`, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// `wit/dataflow.wit`.
+const PARTITIONS_MAX: u32 = 1024;
+/// `wit/dataflow.wit`.
+const BATCHES_MAX: usize = 16;
+/// `wit/dataflow.wit`.
 const ACCUMULATORS_MAX: usize = 256;
 /// `wit/types.wit`, in bytes.
 const COLUMN_NAME_BYTES_MAX: usize = 256;
@@ -139,7 +143,8 @@ fn inputs(plan: &Plan, index: usize, node: &Node) -> Result<()> {
     let wanted = match node.operator {
         Operator::Source(_) if count != 0 => "no input",
         Operator::Union if count < 2 => "two inputs or more",
-        Operator::Source(_) | Operator::Union => return Ok(()),
+        Operator::WholeBatch(_) if !(1..=BATCHES_MAX).contains(&count) => "one input to 16",
+        Operator::Source(_) | Operator::Union | Operator::WholeBatch(_) => return Ok(()),
         _ if count != 1 => "one input",
         _ => return Ok(()),
     };
@@ -150,17 +155,23 @@ fn inputs(plan: &Plan, index: usize, node: &Node) -> Result<()> {
 fn operator(plan: &Plan, node: &Node, inputs: &[&Node]) -> Result<()> {
     match &node.operator {
         Operator::Source(name) => name_of_part(node, name),
-        Operator::Stage(_) => Ok(()),
+        Operator::Stage(_) | Operator::WholeBatch(_) => Ok(()),
         Operator::Transform(name) => name_of_part(node, name),
         Operator::Sink(name) => name_of_part(node, name).and_then(|()| same_schema(node, inputs)),
         Operator::Union | Operator::Take(_) => same_schema(node, inputs),
+        Operator::Repartition(partitions) => repartition(node, *partitions).and_then(|()| same_schema(node, inputs)),
         Operator::Window(window) => window_lengths(node, *window).and_then(|()| same_schema(node, inputs)),
         Operator::Reduce(reduce) => {
+            // Merges by column that are none leave one row of each.
+            if reduce.merge == Merge::Custom {
+                has_values(node)?;
+            }
             merge(node, inputs, &reduce.merge)?;
             zero_when_empty(node, &reduce.merge, reduce.zero_when_empty)
         }
         Operator::ReduceWindow(reduce) => {
             window_lengths(node, reduce.window)?;
+            has_values(node)?;
             merge(node, inputs, &reduce.merge)?;
             zero_when_empty(node, &reduce.merge, reduce.zero_when_empty)?;
             inverse(node, &reduce.merge, reduce.invertible, reduce.keep_empty_keys)
@@ -207,6 +218,20 @@ fn same_schema(node: &Node, inputs: &[&Node]) -> Result<()> {
     Ok(())
 }
 
+fn repartition(node: &Node, partitions: u32) -> Result<()> {
+    if (1..=PARTITIONS_MAX).contains(&partitions) {
+        return Ok(());
+    }
+    Err(settings(node, format!("asks for {partitions} partitions; 1 to {PARTITIONS_MAX} are possible")))
+}
+
+fn has_values(node: &Node) -> Result<()> {
+    if node.key_columns == node.schema.fields().len() {
+        return Err(settings(node, "has no value columns to merge".to_owned()));
+    }
+    Ok(())
+}
+
 fn merge(node: &Node, inputs: &[&Node], merge: &Merge) -> Result<()> {
     same_schema(node, inputs)?;
     if node.key_columns != inputs[0].key_columns {
@@ -217,9 +242,6 @@ fn merge(node: &Node, inputs: &[&Node], merge: &Merge) -> Result<()> {
         return Err(Error::KeyColumns { node: node.name.clone(), reason });
     }
     let values = &node.schema.fields()[node.key_columns..];
-    if values.is_empty() {
-        return Err(settings(node, "has no value columns to merge".to_owned()));
-    }
     let Merge::Columns(merges) = merge else { return Ok(()) };
     if merges.len() != values.len() {
         return Err(settings(

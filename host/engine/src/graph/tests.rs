@@ -314,6 +314,51 @@ fn sort_must_leave_its_visible_columns() {
 }
 
 #[test]
+fn partitions_are_1_to_1024() {
+    refused_with(plan(Operator::Repartition(0), pairs(), 1), "MP0407", "asks for 0 partitions; 1 to 1024");
+    refused_with(plan(Operator::Repartition(1025), pairs(), 1), "MP0407", "asks for 1025 partitions");
+    StreamGraph::try_new(plan(Operator::Repartition(1024), pairs(), 1), 1000).unwrap();
+    let other = schema(&[("word", DataType::Utf8)]);
+    refused_with(plan(Operator::Repartition(2), other, 1), "MP0404", "its input `split`");
+}
+
+#[test]
+fn whole_batches_have_one_input_to_16_of_one_slide() {
+    let whole = |inputs: &[u32]| {
+        let mut plan = plan(Operator::WholeBatch("transform".to_owned()), schema(&[("any", DataType::Float64)]), 0);
+        plan.nodes[2].inputs = inputs.iter().map(|input| NodeId(*input)).collect();
+        plan
+    };
+    StreamGraph::try_new(whole(&[1]), 1000).unwrap();
+    StreamGraph::try_new(whole(&[1, 0, 1]), 1000).unwrap();
+    refused_with(whole(&[]), "MP0407", "one input to 16");
+    refused_with(whole(&[1; 17]), "MP0407", "one input to 16");
+    let mut slides = plan(window(4000, 2000), pairs(), 1);
+    slides.nodes[3] = node("both", Operator::WholeBatch(String::new()), &[1, 2], pairs(), 1);
+    slides.nodes.push(node("out", Operator::Sink("counts".to_owned()), &[3], pairs(), 0));
+    refused_with(slides, "MP0406", "every 1000 ms and `it` every 2000 ms");
+}
+
+#[test]
+fn only_a_reduce_by_column_may_have_nothing_to_merge() {
+    let plan = |operator, columns, key_columns| {
+        let mut plan = plan(operator, columns, key_columns);
+        plan.nodes[1].key_columns = key_columns;
+        plan
+    };
+    StreamGraph::try_new(plan(reduce(Merge::Columns(vec![]), false), pairs(), 2), 1000).unwrap();
+    refused_with(plan(reduce(Merge::Custom, false), pairs(), 2), "MP0407", "no value columns");
+    let windowed = Operator::ReduceWindow(ReduceWindow {
+        window: Window { length_ms: 2000, slide_ms: 1000 },
+        merge: Merge::Columns(vec![]),
+        invertible: false,
+        keep_empty_keys: false,
+        zero_when_empty: false,
+    });
+    refused_with(plan(windowed, pairs(), 2), "MP0407", "no value columns");
+}
+
+#[test]
 fn repeated_column_names_are_refused() {
     let twice = schema(&[("a", DataType::Utf8), ("a", DataType::Int64)]);
     refused_with(plan(Operator::Stage(String::new()), twice, 0), "MP0407", "two columns are called `a`");

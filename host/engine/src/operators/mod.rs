@@ -8,6 +8,7 @@ pub(crate) mod map_with_state;
 pub(crate) mod reduce;
 pub(crate) mod reduce_session;
 pub(crate) mod reduce_window;
+pub(crate) mod repartition;
 pub(crate) mod sink;
 pub(crate) mod sort;
 pub(crate) mod stage;
@@ -15,6 +16,7 @@ pub(crate) mod take;
 pub(crate) mod touched;
 pub(crate) mod union;
 pub(crate) mod update_state;
+pub(crate) mod whole_batch;
 pub(crate) mod window;
 
 use std::sync::atomic::AtomicU64;

@@ -17,7 +17,9 @@ use crate::OnBadRecord;
 use crate::error::{Error, Result};
 use crate::operators::stage::{self, StageInput};
 use crate::operators::window::memory;
-use crate::operators::{BatchContext, BatchCounts, NodeRef, Rows, TimedPool, reduce, sink, sort, take, union};
+use crate::operators::{
+    BatchContext, BatchCounts, NodeRef, Rows, TimedPool, reduce, repartition, sink, sort, take, union, whole_batch,
+};
 
 /// A batch on its way: rows, or splits that the next stage will read.
 #[derive(Clone)]
@@ -198,11 +200,17 @@ impl JobRunner {
         if operator == Operator::Union {
             return union::run(node, inputs).map(Some);
         }
+        if let Operator::WholeBatch(_) = operator {
+            let schema = |input: &NodeId| Arc::clone(&self.graph.plan().nodes[input.index()].schema);
+            let schemas: Vec<SchemaRef> = node.node.inputs.iter().map(schema).collect();
+            return whole_batch::run(context, node, &schemas, &inputs).map(Some);
+        }
         let input = inputs.remove(0);
         match (&operator, &mut self.operators[node.id.index()]) {
             (Operator::Reduce(settings), _) => reduce::run(context, node, input, settings).map(Some),
             (Operator::Sort(settings), _) => sort::run(node, &input, settings).map(Some),
             (Operator::Take(rows), _) => take::run(node, &input, *rows).map(Some),
+            (Operator::Repartition(count), _) => repartition::run(context, node, &input, *count).map(Some),
             (_, Operation::Window(window)) => window.run(context, node, input),
             (_, Operation::ReduceWindow(window)) => window.run(context, node, input),
             (_, Operation::ReduceSession(sessions)) => sessions.run(context, node, input).map(Some),

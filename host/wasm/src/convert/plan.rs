@@ -115,6 +115,8 @@ fn operator(place: &Place, node: &str, columns: &SchemaRef, raw: dataflow::Opera
         Raw::ReduceSession(raw) => {
             Operator::ReduceSession(ReduceSession { merge: merge(raw.merge), gap_ms: raw.gap_ms })
         }
+        Raw::Repartition(partitions) => Operator::Repartition(partitions),
+        Raw::WholeBatch(stage) => Operator::WholeBatch(printable(&stage.label, LABEL_BYTES_MAX)),
     })
 }
 

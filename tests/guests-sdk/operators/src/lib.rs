@@ -89,6 +89,57 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("top_by_computed", |rows| rows.top_by_computed::<i64>(2, |(_, n)| -n.abs())),
     ("take", |rows| rows.sort_by(|(key, n)| (key, n)).take(2)),
     ("batch_time", |rows| rows.map::<Pair>(|(key, _)| (key, millpond::batch_time().0))),
+    ("flat_map_values", |rows| rows.flat_map_values::<i64>(|n, out| (0..n).for_each(|i| out.push(i)))),
+    ("keys_and_values", |rows| rows.keys().map::<Pair>(|key| (key, 0)).union(&named(&rows.values()))),
+    ("map_partitions", |rows| {
+        rows.map_partitions::<Pair>(|rows, out| {
+            rows.iter().rev().zip(0..).for_each(|((key, n), place)| out.push((key, n * 10 + place)));
+        })
+    }),
+    ("map_partitions_with_index", |rows| {
+        let parts = rows.map_partitions_with_index::<Pair>(|partition, rows, out| {
+            rows.iter().for_each(|(key, n)| out.push((key, n + 100 * i64::from(partition))));
+        });
+        parts.try_filter(|(_, n)| if n == 101 { Err("101".into()) } else { Ok(true) })
+    }),
+    ("combine_by_key", |rows| {
+        let combined = rows.combine_by_key::<(String, i64)>(
+            |n| (n.to_string(), 1),
+            |(largest, count), n| (largest.max(n.to_string()), count + 1),
+            |(largest, count), other| (largest.max(other.0.to_owned()), count + other.1),
+        );
+        combined.map_owned(|(key, (largest, count))| (format!("{key} {largest}"), count))
+    }),
+    ("aggregate_by_key", |rows| {
+        let spread = rows.aggregate_by_key(
+            (i64::MAX, i64::MIN),
+            |(least, most), n| (least.min(n), most.max(n)),
+            |a, b| (a.0.min(b.0), a.1.max(b.1)),
+        );
+        spread.map_values::<i64>(|(least, most)| most - least)
+    }),
+    ("fold_by_key", |rows| rows.fold_by_key(1, |a, b| a * b)),
+    ("distinct", |rows| rows.union(&rows).distinct()),
+    ("repartition", |rows| {
+        rows.repartition(3).map_partitions_with_index::<Pair>(|partition, rows, out| {
+            rows.iter().for_each(|(key, n)| out.push((key, n * 10 + i64::from(partition))));
+        })
+    }),
+    ("transform", |rows| {
+        rows.transform::<Pair>(|rows, out| {
+            out.push(("rows", rows.len() as i64));
+            rows.iter().rev().for_each(|row| out.push(row));
+        })
+    }),
+    ("transform_with", |rows| {
+        let sums = rows.sum_by_key().sort_by(|(key, _)| key);
+        rows.transform_with::<_, Pair>(&sums, |rows, sums, out| {
+            for (key, n) in rows {
+                sums.iter().filter(|(other, _)| *other == key).for_each(|(_, sum)| out.push((key, sum - n)));
+            }
+            out.push((if sums.is_empty() { "empty" } else { "" }, millpond::batch_time().0));
+        })
+    }),
     ("derived_rows", |rows| {
         let visits = rows.map::<Visit>(|(page, n)| VisitRef { page, seconds: (n > 0).then_some(n as f64) });
         visits.map::<Pair>(|visit| (visit.page, visit.seconds.map_or(-1, |seconds| seconds as i64)))
@@ -99,7 +150,13 @@ pub const JOBS: &[(&str, Operators)] = &[
 pub type WithContext = fn(&StreamingContext) -> DStream<Pair>;
 
 /// The others.
-pub const JOBS_WITH_CONTEXT: &[(&str, WithContext)] = &[("accumulators", accumulators)];
+pub const JOBS_WITH_CONTEXT: &[(&str, WithContext)] = &[
+    ("union_of_three", |ctx| {
+        let rows = ctx.source::<Pair>("in");
+        ctx.union(&[rows.filter(|(_, n)| n > 1), rows.map_values::<i64>(|n| -n), rows])
+    }),
+    ("accumulators", accumulators),
+];
 
 const SECONDS_1: Duration = Duration::from_secs(1);
 const SECONDS_2: Duration = Duration::from_secs(2);
@@ -112,15 +169,48 @@ pub struct Visit {
     seconds: Option<f64>,
 }
 
+/// Jobs that end in other ways.
+pub const OTHER_JOBS: &[&str] = &["foreach_batch"];
+
+/// Jobs whose closures panic as soon as they are called, and the node in which they do.
+pub const PANICS: &[(&str, &str, Operators)] = &[
+    ("flat_map_values", "stage-1", |rows| rows.flat_map_values::<i64>(|n, _| panic!("no values of {n}"))),
+    ("map_partitions", "stage-1", |rows| rows.map_partitions::<Pair>(|rows, _| panic!("{} rows", rows.len()))),
+    ("map_partitions_with_index", "stage-1", |rows| {
+        rows.map_partitions_with_index::<Pair>(|partition, _, _| panic!("not {partition}"))
+    }),
+    ("combine_by_key create", "stage-1", |rows| {
+        rows.combine_by_key::<i64>(|n| panic!("not with {n}"), |sum, _| sum, |sum, _| sum)
+    }),
+    ("combine_by_key merge_combiners", "reduce-2", |rows| {
+        rows.combine_by_key::<i64>(|n| n, |sum, n| sum + n, |_, _| panic!("never together"))
+    }),
+    ("aggregate_by_key", "stage-1", |rows| rows.aggregate_by_key(0, |_, n| panic!("not with {n}"), |sum, _| sum)),
+    ("fold_by_key", "stage-1", |rows| rows.fold_by_key(0, |_, n| panic!("not with {n}"))),
+    ("transform", "transform-1", |rows| rows.transform::<Pair>(|rows, _| panic!("{} rows", rows.len()))),
+    ("transform_with", "both", |rows| {
+        let both = rows.transform_with::<_, Pair>(&rows, |left, right, _| panic!("{} = {}", left.len(), right.len()));
+        both.named("both")
+    }),
+];
+
 /// The dataflow.
 pub fn operators(ctx: &mut StreamingContext) {
     let name = ctx.param("job").unwrap_or_default();
-    let rows = match JOBS.iter().find(|(job, _)| *job == name) {
-        Some((_, job)) => Some(job(ctx.source::<Pair>("in"))),
+    let job = JOBS.iter().find(|(job, _)| *job == name).map(|(_, job)| job);
+    let job = job.or_else(|| PANICS.iter().find(|(job, ..)| name == format!("panic in {job}")).map(|(.., job)| job));
+    let rows = match job {
+        Some(job) => Some(job(ctx.source::<Pair>("in"))),
         None => JOBS_WITH_CONTEXT.iter().find(|(job, _)| *job == name).map(|(_, job)| job(ctx)),
     };
     match rows {
         Some(rows) => rows.columns(["text", "number"]).sink("out"),
+        None if name == "foreach_batch" => {
+            ctx.source::<Pair>("in").foreach_batch::<Pair>("out", |rows, out| {
+                out.push(("", millpond::batch_time().0));
+                rows.iter().for_each(|row| out.push(row));
+            });
+        }
         None => ctx.refuse(format!("there is no job `{name}`")),
     }
 }
@@ -154,7 +244,12 @@ fn accumulators(ctx: &StreamingContext) -> DStream<Pair> {
         total(values, old)
     };
     let counted = ctx.source::<Pair>("in").filter(count).cache();
-    counted.reduce_by_key_and_window_with_inverse(merge, inverse, SECONDS_3, SECONDS_1).update_state_by_key(update)
+    let states = counted.reduce_by_key_and_window_with_inverse(merge, inverse, SECONDS_3, SECONDS_1);
+    let batches = ctx.counter("batches");
+    states.update_state_by_key(update).transform::<Pair>(move |rows, out| {
+        batches.add(1);
+        rows.iter().for_each(|row| out.push(row));
+    })
 }
 
 fn named(numbers: &DStream<i64>) -> DStream<Pair> {

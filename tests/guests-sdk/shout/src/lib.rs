@@ -6,5 +6,5 @@ millpond::job!(shout);
 
 /// The dataflow.
 pub fn shout(ctx: &mut StreamingContext) {
-    ctx.text("lines").transform_with::<String>("upper").sink("out");
+    ctx.text("lines").transform_by::<String>("upper").sink("out");
 }

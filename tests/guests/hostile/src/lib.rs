@@ -3,9 +3,9 @@
 //!
 //! Settings:
 //! - `graph`: `pass` (default: source `lines` -> stage `pass` -> sink `out`), `types` (the same with a column of every
-//!   type) or `keyed` (word counts through every kind of call; see `plans.rs`).
+//!   type), `whole` (a whole-batch node that passes the rows of its first input on) or `keyed` (word counts through every kind of call; see `plans.rs`).
 //! - `behaviour`: what it does wrong; none = it behaves. See `behaviour.rs`, `plans.rs`.
-//! - `in`: the call that misbehaves: `plan`, `run-stage` (default), `merge`, `subtract`, `update` or `map-with-state`.
+//! - `in`: the call that misbehaves: `plan`, `run-stage` (default), `merge`, `subtract`, `update`, `map-with-state` or `run-batch`.
 //! - `on`: misbehaves only for a batch that has this text in its first column.
 //! - `bytes`: how much, for behaviours that are about size.
 
@@ -97,6 +97,10 @@ impl Guest for Hostile {
             behaviour::corrupt_map(&settings, &mut output);
         }
         Ok(output)
+    }
+
+    fn run_batch(_node: u32, _task: TaskInfo, inputs: Vec<Batch>) -> Result<Batch, Failure> {
+        answer("run-batch", inputs.into_iter().next().expect("a whole-batch node has inputs"))
     }
 }
 

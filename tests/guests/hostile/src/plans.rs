@@ -12,6 +12,7 @@ pub fn plan(settings: &Settings) -> Result<JobPlan, String> {
         "keyed" => keyed(),
         "mapped" => mapped(),
         "types" => pass(every_type()),
+        "whole" => whole(),
         _ => pass(vec![field("line", DataType::Utf8, false)]),
     };
     match settings.behaviour.as_str() {
@@ -65,6 +66,14 @@ fn pass(schema: Vec<Field>) -> Vec<Node> {
         node("pass", Operator::Stage(Stage { label: "map".into() }), &[0], &schema, 0),
         node("out", Operator::Sink("out".into()), &[1], &schema, 0),
     ]
+}
+
+/// Lines through a whole-batch node that has them twice.
+fn whole() -> Vec<Node> {
+    let mut nodes = pass(vec![field("line", DataType::Utf8, false)]);
+    nodes[1].operator = Operator::WholeBatch(Stage { label: "transform_with".into() });
+    nodes[1].inputs = vec![0, 0];
+    nodes
 }
 
 /// Lines as words, and their counts: in the batch, over all batches (sink `out`), over a sliding window (sink `windowed`).
