@@ -78,7 +78,8 @@ impl<T: Row> DStream<T> {
     ///
     /// **State and effects**: what makes a job run: streams that lead to no sink are left out.
     /// **Errors**: the plan fails when two streams go to one sink.
-    /// **Source**: `DStream.foreachRDD`, `print`, `saveAsTextFiles`.
+    /// **Source**: `DStream.saveAsTextFiles`; `print(n)`, which is a sink of type `console` with `rows = n` in the job file. For
+    /// `foreachRDD` see [`foreach_batch`](Self::foreach_batch).
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -15,6 +15,8 @@ mod evaluate;
 mod output;
 #[cfg(test)]
 mod overlap_tests;
+#[cfg(test)]
+mod per_batch_tests;
 mod recover;
 #[cfg(test)]
 mod tests;
