@@ -71,7 +71,7 @@ pub use dstream::{DStream, MapFn, MappedWithState, State, TryMapFn, Values};
 pub use failure::RowError;
 pub use millpond_macros::Row;
 pub use param::Param;
-pub use row::{Comparable, Key, Number, Ordered, Row, Sum, Timestamp, Value};
+pub use row::{Comparable, Element, Key, ListRef, MapRef, Number, Ordered, Row, Single, Sum, Timestamp, Value};
 pub use rows::{Rows, RowsIter};
 pub use runtime::{Job, Transform, TransformContext};
 pub use sortkey::{ColumnOf, SortKey, SortKeyFn, SortOrder};
@@ -83,7 +83,7 @@ pub mod __private {
     pub use std::vec::Vec;
 
     pub use crate::bindings::millpond::plugin::types::{Column, Failure, Field};
-    pub use crate::row::{ColumnReader, part_name};
+    pub use crate::row::{ColumnReader, Validity, part_name, read_struct, struct_field, write_struct};
 }
 
 /// Makes a function or closure the job of this plugin.

@@ -12,7 +12,7 @@ use std::ops::Neg;
 
 use crate::bindings::millpond::plugin::dataflow::Ordering as PlanOrdering;
 use crate::bindings::millpond::plugin::types::{Column, DataType};
-use crate::row::{Ordered, Row, Timestamp, Value};
+use crate::row::{Ordered, Row, Single, Timestamp};
 
 /// A column of a row, standing for its values in [`sort_by`](crate::DStream::sort_by) and
 /// [`top_by`](crate::DStream::top_by). It has no value to compute with: for that use
@@ -203,7 +203,7 @@ plain_key!(
     {} bool, DataType::Boolean, false;
     {} String, DataType::Utf8, false;
     {} Timestamp, DataType::Timestamp, false;
-    {T: Value} Option<T>, T::DATA_TYPE, true;
+    {T: Single} Option<T>, T::DATA_TYPE, true;
 );
 
 impl<C: SortColumns> SortColumns for Reverse<C> {

@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use quote::ToTokens;
 use syn::ext::IdentExt;
-use syn::{Data, DeriveInput, Error, Fields, FieldsNamed, PathArguments, PathSegment, Result, Type, Visibility};
+use syn::{Data, DeriveInput, Error, Fields, FieldsNamed, Result, Type, Visibility};
 
 /// A struct that can be a row.
 pub(crate) struct RowStruct {
@@ -67,7 +67,7 @@ fn remedy(kind: &Type) -> Option<&'static str> {
     let Type::Path(path) = kind else {
         return match kind {
             Type::Reference(_) => Some("a row owns its values; use String for text, closures see it as `&str` anyway"),
-            Type::Array(_) | Type::Slice(_) => Some("a row has a fixed set of columns; make one row of each element"),
+            Type::Array(_) | Type::Slice(_) => Some("use Vec"),
             _ => None,
         };
     };
@@ -76,14 +76,10 @@ fn remedy(kind: &Type) -> Option<&'static str> {
         "i8" | "i16" | "i32" | "i128" | "isize" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => Some("use i64"),
         "f32" => Some("use f64"),
         "char" | "str" => Some("use String"),
-        "Vec" if !is_bytes(last) => Some("a row has a fixed set of columns; make one row of each element"),
-        "HashMap" | "BTreeMap" => Some("a row has a fixed set of columns; make one row of each entry"),
+        "HashMap" => Some("use BTreeMap, whose order is the same on every machine"),
+        "HashSet" | "BTreeSet" | "VecDeque" => Some("use Vec"),
         _ => None,
     }
-}
-
-fn is_bytes(vec: &PathSegment) -> bool {
-    matches!(&vec.arguments, PathArguments::AngleBracketed(list) if list.args.to_token_stream().to_string() == "u8")
 }
 
 #[cfg(test)]
@@ -101,8 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_a_column() {
-        assert!(parse("struct Blob { bytes: Vec<u8>, name: Option<String> }").is_ok());
+    fn lists_maps_and_bytes_are_columns() {
+        assert!(
+            parse("struct Blob { bytes: Vec<u8>, names: Vec<Option<String>>, by: BTreeMap<i64, Vec<f64>> }").is_ok()
+        );
     }
 
     #[test]
@@ -115,7 +113,8 @@ mod tests {
             ("struct Reading { value: f32 }", "`f32` cannot be a column: use f64"),
             ("struct Reading { count: std::primitive::u32 }", "use i64"),
             ("struct Reading { name: &'static str }", "use String"),
-            ("struct Reading { values: Vec<f64> }", "`Vec<f64>` cannot be a column"),
+            ("struct Reading { values: HashMap<String, f64> }", "use BTreeMap"),
+            ("struct Reading { values: [f64; 3] }", "use Vec"),
         ] {
             let error = parse(code).err().expect("refused").to_string();
             assert!(error.contains(says), "{code}: {error}");

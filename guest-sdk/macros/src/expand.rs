@@ -30,7 +30,10 @@ pub(crate) fn row(row: &RowStruct) -> TokenStream {
     quote! {
         #view
         const _: () = {
-            use ::millpond::__private::{Column, ColumnReader, Failure, Field, Ordering, Vec, part_name};
+            use ::millpond::__private::{
+                Column, ColumnReader, Failure, Field, Ordering, Validity, Vec, part_name, read_struct, struct_field,
+                write_struct,
+            };
 
             #[doc = concat!("Columns of [`", stringify!(#name), "`] rows.")]
             #[derive(::core::default::Default)]
@@ -73,7 +76,16 @@ fn row_impl(row: &RowStruct) -> TokenStream {
         let (column, as_row) = (&field.column, as_row(field));
         quote! { #as_row::fields(&part_name(name, #column), fields); }
     });
+    let column_fields = row.fields.iter().map(|field| {
+        let (column, as_row) = (&field.column, as_row(field));
+        quote! { #as_row::column_fields(#column, false, fields); }
+    });
+    let count = row.fields.len();
     let read = each(row, |field, as_row| quote! { #field: #as_row::read(reader)? });
+    let read_column = each(row, |field, as_row| quote! { #field: #as_row::read_column(reader, false)?.0 });
+    let write_column = each(row, |field, as_row| {
+        quote! { #as_row::write_column(columns.#field, ::core::option::Option::None, out); }
+    });
     let write = each(row, |field, as_row| quote! { #as_row::write(columns.#field, out); });
     let get = each(row, |field, as_row| quote! { #field: #as_row::get(&columns.#field, row) });
     let push = each(row, |field, as_row| quote! { #as_row::push(&mut columns.#field, row.#field); });
@@ -111,6 +123,21 @@ fn row_impl(row: &RowStruct) -> TokenStream {
                 ::core::result::Result::Ok(Columns { #(#read),* })
             }
             fn write(columns: Columns, out: &mut Vec<Column>) { #(#write)* }
+            fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+                struct_field(name, nullable, #count, fields);
+                #(#column_fields)*
+            }
+            fn read_column(
+                reader: &mut ColumnReader<'_>,
+                nullable: bool,
+            ) -> ::core::result::Result<(Columns, Validity), Failure> {
+                let validity = read_struct(reader, nullable)?;
+                ::core::result::Result::Ok((Columns { #(#read_column),* }, validity))
+            }
+            fn write_column(columns: Columns, validity: Validity, out: &mut Vec<Column>) {
+                write_struct(validity, out);
+                #(#write_column)*
+            }
             #[inline]
             fn get(columns: &Columns, row: usize) -> #view<'_> { #view { #(#get),* } }
             #[inline]
@@ -133,6 +160,9 @@ fn row_impl(row: &RowStruct) -> TokenStream {
             fn from_ref(row: #view<'_>) -> Self { Self { #(#from_ref),* } }
             fn to_ref(&self) -> #view<'_> { #view { #(#to_ref),* } }
         }
+
+        impl ::millpond::Value for #name {}
+        impl ::millpond::Element for #name {}
     }
 }
 
@@ -146,8 +176,17 @@ fn key_impl(row: &RowStruct) -> TokenStream {
         let (name, as_key) = (&field.name, as_key(field));
         quote! { #as_key::same_at(&columns.#name, row, key.#name) }
     });
+    // A struct with a list is a row and no key. The lifetime has the compiler look at the bound when the key is used.
+    let bounds = row.fields.iter().map(|field| {
+        let kind = &field.kind;
+        let span = kind.span().resolved_at(Span::mixed_site());
+        quote_spanned! { span => for<'__key> #kind: ::millpond::Key }
+    });
     quote! {
-        impl ::millpond::Key for #name {
+        impl ::millpond::Key for #name
+        where
+            #(#bounds,)*
+        {
             #[inline]
             fn hash(row: #view<'_>, hash: u64) -> u64 { #(#hash)* hash }
             #[inline]

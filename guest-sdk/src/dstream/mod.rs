@@ -125,7 +125,7 @@ impl<T: Row> DStream<T> {
 
     /// Default names of `U`, as the row it stands in calls it.
     fn default_names<U: Row>(name: &str) -> Vec<String> {
-        row::fields::<U>(name).into_iter().map(|field| field.name).collect()
+        row::names(&row::fields::<U>(name))
     }
 
     /// The stream's schema, with its names.

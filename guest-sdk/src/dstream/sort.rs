@@ -166,13 +166,14 @@ impl<T: Row> DStream<T> {
 /// The schema with the hidden columns behind it, called as nothing else is.
 fn with_hidden(schema: &[Field], hidden: &[HiddenColumn]) -> Vec<Field> {
     let mut prefix = "sort".to_owned();
-    while schema.iter().any(|field| field.name.starts_with(&prefix)) {
+    while crate::row::names(schema).iter().any(|name| name.starts_with(&prefix)) {
         prefix.push('_');
     }
     let hidden = hidden.iter().enumerate().map(|(index, column)| Field {
         name: format!("{prefix}.{}", index + 1),
         data_type: column.data_type,
         nullable: column.nullable,
+        children: 0,
     });
     schema.iter().cloned().chain(hidden).collect()
 }

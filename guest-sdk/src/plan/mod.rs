@@ -16,8 +16,11 @@ use crate::bindings::exports::millpond::plugin::job_guest::{MapOutput, UpdateInp
 use crate::bindings::millpond::plugin::dataflow::{Accumulator, AccumulatorKind, Operator};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
 use crate::chain::{Input, StageCx};
+use crate::row;
 
 pub(crate) use finish::Finished;
+
+pub(crate) use crate::row::renamed;
 
 /// A stage's code.
 pub(crate) type StageFn = dyn Fn(Input<'_>, &StageCx) -> Result<Batch, Failure> + Send + Sync;
@@ -142,7 +145,7 @@ impl Draft {
     }
 
     pub(crate) fn names(&self, node: usize) -> Vec<String> {
-        self.nodes[node].schema.iter().map(|field| field.name.clone()).collect()
+        row::names(&self.nodes[node].schema)
     }
 }
 
@@ -158,9 +161,4 @@ pub(crate) fn make_unique(names: &mut [String]) {
             number += 1;
         }
     }
-}
-
-/// The fields with other names, one for each.
-pub(crate) fn renamed(fields: Vec<Field>, names: &[String]) -> Vec<Field> {
-    fields.into_iter().zip(names).map(|(field, name)| Field { name: name.clone(), ..field }).collect()
 }

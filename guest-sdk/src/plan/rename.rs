@@ -6,6 +6,7 @@
 
 use super::{Draft, DraftNode};
 use crate::bindings::millpond::plugin::dataflow::Operator;
+use crate::row;
 
 impl Draft {
     /// Removes renaming stages that the nodes before them can stand in for.
@@ -48,9 +49,8 @@ impl Draft {
             }
         };
         if possible && write {
-            for (field, name) in self.nodes[node].schema.iter_mut().zip(names) {
-                field.name.clone_from(name);
-            }
+            let schema = std::mem::take(&mut self.nodes[node].schema);
+            self.nodes[node].schema = row::renamed(schema, names);
         }
         possible
     }

@@ -4,8 +4,12 @@
 //! and its `Columns` (storage that grows row by row). Columns are input buffers, output builders and the key storage of
 //! the combine all in one: a batch that comes in is moved into them without a copy, and moved out again.
 //!
-//! Nested rows lie flat: a tuple or struct has the columns of its parts, one after the other. Tests: `tests.rs`.
+//! Nested rows lie flat: a tuple or struct has the columns of its parts, one after the other. Where that cannot be (in a list
+//! or map, or if it may be absent) it is one column of its own, a struct, with the parts as children. Tests: `tests.rs`.
 
+mod list;
+mod map;
+mod nested;
 mod option;
 mod primitive;
 mod reader;
@@ -17,11 +21,20 @@ mod tuple;
 use std::cmp::Ordering;
 use std::fmt;
 
+pub(crate) use list::ListColumns;
+pub use list::ListRef;
+pub use map::MapRef;
+pub(crate) use nested::{names, renamed, top_level};
+pub use nested::{read_struct, struct_field, write_struct};
 pub use primitive::Timestamp;
 pub use reader::ColumnReader;
 
 use crate::bindings::millpond::plugin::types::{Batch, Column, DataType, Failure, Field};
 use crate::hash::Digest;
+
+/// The bitmap of a nullable column, least significant bit first: 1 = the row has a value. `None` = every row has one.
+#[doc(hidden)]
+pub type Validity = Option<Vec<u8>>;
 
 /// A type whose values can be rows of a stream.
 ///
@@ -30,9 +43,13 @@ use crate::hash::Digest;
 /// | `String` | utf8 | `&str` |
 /// | `Vec<u8>` | binary | `&[u8]` |
 /// | `i64`, `f64`, `bool`, [`Timestamp`] | one | itself |
-/// | `Option<T>` of these | the same, nullable | `Option` of the view |
+/// | `Option<T>` | the same, nullable; a struct column if `T` has several | `Option` of the view |
 /// | tuples up to eight | those of the parts: `_1`, `_2`, `_2._1` ... | tuple of views |
 /// | `#[derive(Row)]` struct `Visit` | its fields' | `VisitRef<'_>` |
+/// | `Vec<T>` of any of these but `u8` | list | [`ListRef<'_, T>`](ListRef) |
+/// | `BTreeMap<K, V>` | map; `K` is a single column | [`MapRef<'_, K, V>`](MapRef) |
+///
+/// Tuples and structs inside of lists, maps and `Option` are struct columns, and so are those inside of them.
 ///
 /// Use the derive; the methods are plumbing for it and for the operators.
 ///
@@ -55,7 +72,7 @@ use crate::hash::Digest;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a row of a stream",
     label = "not a row",
-    note = "rows are String, Vec<u8>, i64, f64, bool, Timestamp, Option of these, tuples of rows up to eight, and structs with #[derive(Row)]",
+    note = "rows are String, Vec<u8>, i64, f64, bool, Timestamp, Option, Vec and BTreeMap of rows, tuples of rows up to eight, and structs with #[derive(Row)]",
     note = "for other integers use i64, for `&str` use String: closures see it as `&str` anyway"
 )]
 pub trait Row: Sized + 'static {
@@ -75,16 +92,34 @@ pub trait Row: Sized + 'static {
     const KEY_COLUMNS: usize = 0;
 
     /// Appends the columns' names and types. `name` is what the row is called in the row around it; empty outside.
-    fn fields(name: &str, fields: &mut Vec<Field>);
+    fn fields(name: &str, fields: &mut Vec<Field>) {
+        Self::column_fields(if name.is_empty() { "value" } else { name }, false, fields);
+    }
 
     /// Takes and checks the row's columns.
     ///
     /// # Errors
     /// `bad-input` if a column is missing, has another type or is malformed.
-    fn read(reader: &mut ColumnReader<'_>) -> Result<Self::Columns, Failure>;
+    fn read(reader: &mut ColumnReader<'_>) -> Result<Self::Columns, Failure> {
+        Ok(Self::read_column(reader, false)?.0)
+    }
 
     /// Appends the finished columns.
-    fn write(columns: Self::Columns, out: &mut Vec<Column>);
+    fn write(columns: Self::Columns, out: &mut Vec<Column>) {
+        Self::write_column(columns, None, out);
+    }
+
+    /// Appends the field that the row is as one column, and that field's children.
+    #[doc(hidden)]
+    fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>);
+
+    /// Takes and checks the row as one column, and which rows are there if it is nullable and some are not.
+    #[doc(hidden)]
+    fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(Self::Columns, Validity), Failure>;
+
+    /// Appends the row as one finished column, and that column's children.
+    #[doc(hidden)]
+    fn write_column(columns: Self::Columns, validity: Validity, out: &mut Vec<Column>);
 
     /// Row `row`. Panics past the last row.
     fn get(columns: &Self::Columns, row: usize) -> Self::Ref<'_>;
@@ -144,13 +179,29 @@ pub trait Key: Row {
     fn same_at(columns: &Self::Columns, row: usize, key: Self::Ref<'_>) -> bool;
 }
 
-/// A row of exactly one column that is not nullable: what `Option` may hold.
+/// A row that is not optional itself: what `Option` may hold.
 #[diagnostic::on_unimplemented(
     message = "`Option<{Self}>` cannot be a row of a stream",
-    label = "only a single column can be optional",
-    note = "make the parts optional instead: `(Option<A>, Option<B>)`, or a struct with optional fields"
+    label = "cannot be optional",
+    note = "every row but Option itself can be optional; put an Option in an Option into a struct"
 )]
-pub trait Value: Ordered {
+pub trait Value: Row {}
+
+/// A row that a list may hold: every one but `u8`, as a `Vec<u8>` is bytes.
+#[diagnostic::on_unimplemented(
+    message = "`Vec<{Self}>` cannot be a row of a stream",
+    label = "cannot be in a list",
+    note = "lists hold any row; for `Vec<u8>` use bytes, which it is"
+)]
+pub trait Element: Row {}
+
+/// A row of exactly one column that is not nullable and has no children: what a map's keys are.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a single column",
+    label = "not a single column",
+    note = "single columns are String, Vec<u8>, i64, f64, bool and Timestamp"
+)]
+pub trait Single: Value + Ordered {
     /// The column's type.
     const DATA_TYPE: DataType;
 }
@@ -233,6 +284,8 @@ pub(crate) fn write_batch<T: Row>(rows: usize, columns: T::Columns) -> Result<Ba
 pub(crate) fn batch_bytes(batch: &Batch) -> usize {
     use crate::bindings::millpond::plugin::types::ColumnData;
     let bytes = |column: &Column| match &column.data {
+        ColumnData::Struct => 0,
+        ColumnData::List(offsets) | ColumnData::Map(offsets) => offsets.len() * 4,
         ColumnData::Utf8(data) | ColumnData::Binary(data) => data.bytes.len(),
         ColumnData::Boolean(bits) => bits.len(),
         ColumnData::Int64(values) | ColumnData::Timestamp(values) => values.len() * 8,
@@ -254,7 +307,16 @@ pub(crate) fn finish_batch(rows: usize, columns: Vec<Column>) -> Result<Batch, F
         ColumnData::Utf8(data) | ColumnData::Binary(data) => u32::try_from(data.bytes.len()).is_ok(),
         _ => true,
     });
-    if fits { Ok(Batch { rows, columns }) } else { Err(too_large("bytes in a column")) }
+    // Offsets that did not fit were cut short, and then they go back.
+    let lists_fit = columns.iter().all(|column| match &column.data {
+        ColumnData::List(offsets) | ColumnData::Map(offsets) => offsets.is_sorted(),
+        _ => true,
+    });
+    match (fits, lists_fit) {
+        (true, true) => Ok(Batch { rows, columns }),
+        (false, _) => Err(too_large("bytes in a column")),
+        (_, false) => Err(too_large("values in the lists of a column")),
+    }
 }
 
 /// The name of part `part` of the row called `name`.

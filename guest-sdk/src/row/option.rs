@@ -1,10 +1,10 @@
-//! Nullable columns: `Option` of a row of one column.
+//! Nullable columns: `Option` of a row. One of several columns is a struct column here.
 
 use std::cmp::Ordering;
 
-use super::primitive::single_field;
-use super::{ColumnReader, Key, Ordered, Row, Value};
-use crate::bindings::millpond::plugin::types::{Batch, Column, Failure, Field};
+use super::nested::order_all;
+use super::{ColumnReader, Element, Key, Ordered, Row, Validity, Value};
+use crate::bindings::millpond::plugin::types::{Column, Failure, Field};
 use crate::bitmap::Bitmap;
 use crate::hash;
 use crate::sortkey::ColumnOf;
@@ -22,26 +22,20 @@ impl<T: Value> Row for Option<T> {
     type Picks = ColumnOf<Option<T>>;
     const WIDTH: usize = 1;
 
-    fn fields(name: &str, fields: &mut Vec<Field>) {
-        fields.push(single_field(name, T::DATA_TYPE, true));
+    fn column_fields(name: &str, _nullable: bool, fields: &mut Vec<Field>) {
+        T::column_fields(name, true, fields);
     }
 
-    fn read(reader: &mut ColumnReader<'_>) -> Result<Self::Columns, Failure> {
+    fn read_column(reader: &mut ColumnReader<'_>, _nullable: bool) -> Result<(Self::Columns, Validity), Failure> {
         let rows = reader.rows();
-        let (taken, validity) = reader.next(true)?;
-        let present = validity.unwrap_or_else(|| Bitmap::all_set(rows));
-        // The value's own reader checks type and length; it sees a batch of this one column.
-        let field = [Field { name: taken.name().to_owned(), data_type: T::DATA_TYPE, nullable: false }];
-        let batch = Batch { rows: rows as u32, columns: vec![Column { data: taken.into_data(), validity: None }] };
-        let values = T::read(&mut ColumnReader::try_new(batch, &field)?)?;
-        Ok(OptionColumns { values, present })
+        let (values, validity) = T::read_column(reader, true)?;
+        let present = validity.and_then(|bytes| Bitmap::try_from_bytes(bytes, rows));
+        Ok((OptionColumns { values, present: present.unwrap_or_else(|| Bitmap::all_set(rows)) }, None))
     }
 
-    fn write(columns: Self::Columns, out: &mut Vec<Column>) {
-        T::write(columns.values, out);
-        if let Some(column) = out.last_mut().filter(|_| !columns.present.is_all_set()) {
-            column.validity = Some(columns.present.into_bytes());
-        }
+    fn write_column(columns: Self::Columns, _validity: Validity, out: &mut Vec<Column>) {
+        let validity = (!columns.present.is_all_set()).then(|| columns.present.into_bytes());
+        T::write_column(columns.values, validity, out);
     }
 
     #[inline]
@@ -73,7 +67,10 @@ impl<T: Value> Row for Option<T> {
 
     #[inline]
     fn order_at(columns: &Self::Columns, _column: usize, left: usize, right: usize) -> Ordering {
-        Self::order(<Self as Row>::get(columns, left), <Self as Row>::get(columns, right))
+        match (columns.present.get(left), columns.present.get(right)) {
+            (true, true) => order_all::<T>(&columns.values, left, right),
+            (left, right) => left.cmp(&right),
+        }
     }
 
     fn picks(first: usize) -> ColumnOf<Self> {
@@ -108,7 +105,7 @@ impl<T: Value + Key> Key for Option<T> {
     }
 }
 
-impl<T: Value> Ordered for Option<T> {
+impl<T: Value + Ordered> Ordered for Option<T> {
     #[inline]
     fn order(left: Self::Ref<'_>, right: Self::Ref<'_>) -> Ordering {
         match (left, right) {
@@ -117,3 +114,5 @@ impl<T: Value> Ordered for Option<T> {
         }
     }
 }
+
+impl<T: Value> Element for Option<T> {}

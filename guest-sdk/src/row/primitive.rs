@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::{ColumnReader, Comparable, Key, Number, Ordered, Row, Sum, Value};
+use super::{ColumnReader, Comparable, Element, Key, Number, Ordered, Row, Single, Sum, Validity, Value};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, Failure, Field};
 use crate::bitmap::Bitmap;
 use crate::hash::{self, Digest};
@@ -45,9 +45,9 @@ pub struct BoolColumn {
     bits: Bitmap,
 }
 
-/// The field of a one-column row; outside of any other row it is called `value`.
+/// A field without children.
 pub(super) fn single_field(name: &str, data_type: DataType, nullable: bool) -> Field {
-    Field { name: if name.is_empty() { "value".to_owned() } else { name.to_owned() }, data_type, nullable }
+    Field { name: name.to_owned(), data_type, nullable, children: 0 }
 }
 
 macro_rules! fixed {
@@ -58,17 +58,20 @@ macro_rules! fixed {
             type Picks = ColumnOf<$type>;
             const WIDTH: usize = 1;
 
-            fn fields(name: &str, fields: &mut Vec<Field>) {
-                fields.push(single_field(name, DataType::$data_type, false));
+            fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+                fields.push(single_field(name, DataType::$data_type, nullable));
             }
 
-            fn read(reader: &mut ColumnReader<'_>) -> Result<Self::Columns, Failure> {
-                let (taken, _) = reader.next(false)?;
-                Ok(FixedColumn { values: taken.$take()? })
+            fn read_column(
+                reader: &mut ColumnReader<'_>,
+                nullable: bool,
+            ) -> Result<(Self::Columns, Validity), Failure> {
+                let (taken, validity) = reader.next(nullable)?;
+                Ok((FixedColumn { values: taken.$take()? }, validity))
             }
 
-            fn write(columns: Self::Columns, out: &mut Vec<Column>) {
-                out.push(Column { data: ColumnData::$data_type(columns.values), validity: None });
+            fn write_column(columns: Self::Columns, validity: Validity, out: &mut Vec<Column>) {
+                out.push(Column { data: ColumnData::$data_type(columns.values), validity });
             }
 
             #[inline]
@@ -115,7 +118,9 @@ macro_rules! fixed {
             }
         }
 
-        impl Value for $type {
+        impl Value for $type {}
+
+        impl Single for $type {
             const DATA_TYPE: DataType = DataType::$data_type;
         }
     };
@@ -131,17 +136,17 @@ impl Row for bool {
     type Picks = ColumnOf<bool>;
     const WIDTH: usize = 1;
 
-    fn fields(name: &str, fields: &mut Vec<Field>) {
-        fields.push(single_field(name, DataType::Boolean, false));
+    fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+        fields.push(single_field(name, DataType::Boolean, nullable));
     }
 
-    fn read(reader: &mut ColumnReader<'_>) -> Result<BoolColumn, Failure> {
-        let (taken, _) = reader.next(false)?;
-        Ok(BoolColumn { bits: taken.boolean()? })
+    fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(BoolColumn, Validity), Failure> {
+        let (taken, validity) = reader.next(nullable)?;
+        Ok((BoolColumn { bits: taken.boolean()? }, validity))
     }
 
-    fn write(columns: BoolColumn, out: &mut Vec<Column>) {
-        out.push(Column { data: ColumnData::Boolean(columns.bits.into_bytes()), validity: None });
+    fn write_column(columns: BoolColumn, validity: Validity, out: &mut Vec<Column>) {
+        out.push(Column { data: ColumnData::Boolean(columns.bits.into_bytes()), validity });
     }
 
     #[inline]
@@ -186,9 +191,16 @@ impl Row for bool {
     }
 }
 
-impl Value for bool {
+impl Value for bool {}
+
+impl Single for bool {
     const DATA_TYPE: DataType = DataType::Boolean;
 }
+
+impl Element for bool {}
+impl Element for i64 {}
+impl Element for f64 {}
+impl Element for Timestamp {}
 
 macro_rules! key {
     ($type:ty, |$value:ident| $word:expr) => {

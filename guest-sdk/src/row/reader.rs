@@ -1,6 +1,7 @@
 //! Takes a batch apart column by column, checking everything once so that reading rows cannot fail. Reading is safe Rust all
 //! the same: it looks at bounds, and for text at character boundaries, again for each row.
 
+use super::Validity;
 use crate::bindings::millpond::plugin::types::{Batch, Column, ColumnData, DataType, Failure, Field, VarData};
 use crate::bitmap::Bitmap;
 use crate::failure::bad_input;
@@ -41,23 +42,30 @@ impl<'a> ColumnReader<'a> {
         }
     }
 
-    /// The next column's data, and its validity if it is nullable.
-    pub(crate) fn next(&mut self, nullable: bool) -> Result<(Taken<'a>, Option<Bitmap>), Failure> {
+    /// Reads columns of so many rows: those inside of a list.
+    pub(crate) fn of_rows<R>(
+        &mut self,
+        rows: usize,
+        read: impl FnOnce(&mut Self) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let outer = std::mem::replace(&mut self.rows, rows);
+        let result = read(self);
+        self.rows = outer;
+        result
+    }
+
+    /// The next column's data, and its validity if it is nullable: as many bits as rows.
+    pub(crate) fn next(&mut self, nullable: bool) -> Result<(Taken<'a>, Validity), Failure> {
         let (Some(column), Some(field)) = (self.columns.next(), self.fields.next()) else {
             return Err(bad_input("the batch has fewer columns than the row type"));
         };
         let taken = Taken { rows: self.rows, name: &field.name, data: column.data };
         let validity = match column.validity {
             Some(_) if !nullable => return Err(taken.bad("it has null rows, but is not nullable")),
-            Some(bytes) => {
-                let found = bytes.len();
-                let bitmap = Bitmap::try_from_bytes(bytes, self.rows);
-                Some(
-                    bitmap
-                        .ok_or_else(|| taken.bad(&format!("its validity has {found} bytes for {} rows", self.rows)))?,
-                )
+            Some(bytes) if bytes.len() != self.rows.div_ceil(8) => {
+                return Err(taken.bad(&format!("its validity has {} bytes for {} rows", bytes.len(), self.rows)));
             }
-            None => None,
+            validity => validity,
         };
         Ok((taken, validity))
     }
@@ -71,14 +79,6 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    pub(crate) fn name(&self) -> &str {
-        self.name
-    }
-
-    pub(crate) fn into_data(self) -> ColumnData {
-        self.data
-    }
-
     fn bad(&self, what: &str) -> Failure {
         bad_input(format!("column `{}`: {what}", self.name))
     }
@@ -127,15 +127,37 @@ impl Taken<'_> {
     pub(crate) fn binary(mut self) -> Result<VarData, Failure> {
         let ColumnData::Binary(data) = &mut self.data else { return Err(self.wrong_type(DataType::Binary)) };
         let data = VarData { offsets: std::mem::take(&mut data.offsets), bytes: std::mem::take(&mut data.bytes) };
-        self.check_offsets(&data)?;
+        self.check_offsets(&data.offsets, data.bytes.len())?;
         Ok(data)
+    }
+
+    pub(crate) fn structure(self) -> Result<(), Failure> {
+        match self.data {
+            ColumnData::Struct => Ok(()),
+            _ => Err(self.wrong_type(DataType::Struct)),
+        }
+    }
+
+    /// Where each row begins among the rows of the next column, of which there are as many as the last says.
+    pub(crate) fn list(mut self) -> Result<Vec<u32>, Failure> {
+        let ColumnData::List(offsets) = &mut self.data else { return Err(self.wrong_type(DataType::List)) };
+        let offsets = std::mem::take(offsets);
+        self.check_offsets(&offsets, offsets.last().map_or(0, |last| *last as usize))?;
+        Ok(offsets)
+    }
+
+    pub(crate) fn map(mut self) -> Result<Vec<u32>, Failure> {
+        let ColumnData::Map(offsets) = &mut self.data else { return Err(self.wrong_type(DataType::Map)) };
+        let offsets = std::mem::take(offsets);
+        self.check_offsets(&offsets, offsets.last().map_or(0, |last| *last as usize))?;
+        Ok(offsets)
     }
 
     /// Offsets and text; every offset lies on a character boundary.
     pub(crate) fn utf8(mut self) -> Result<(Vec<u32>, String), Failure> {
         let ColumnData::Utf8(data) = &mut self.data else { return Err(self.wrong_type(DataType::Utf8)) };
         let data = VarData { offsets: std::mem::take(&mut data.offsets), bytes: std::mem::take(&mut data.bytes) };
-        self.check_offsets(&data)?;
+        self.check_offsets(&data.offsets, data.bytes.len())?;
         let text = text::checked(data.bytes).map_err(|error| self.bad(&format!("not UTF-8: {error}")))?;
         // Between rows, and not byte by byte: rows are fewer than bytes.
         if !data.offsets.iter().all(|offset| text.is_char_boundary(*offset as usize)) {
@@ -144,8 +166,7 @@ impl Taken<'_> {
         Ok((data.offsets, text))
     }
 
-    fn check_offsets(&self, data: &VarData) -> Result<(), Failure> {
-        let offsets = &data.offsets;
+    fn check_offsets(&self, offsets: &[u32], end: usize) -> Result<(), Failure> {
         if offsets.len() != self.rows + 1 {
             return Err(self.bad(&format!(
                 "it has {} offsets for {} rows, expected one more than rows",
@@ -153,12 +174,10 @@ impl Taken<'_> {
                 self.rows
             )));
         }
-        if offsets[0] != 0 || offsets[self.rows] as usize != data.bytes.len() {
+        if offsets[0] != 0 || offsets[self.rows] as usize != end {
             return Err(self.bad(&format!(
                 "its offsets run from {} to {}, expected 0 to {}",
-                offsets[0],
-                offsets[self.rows],
-                data.bytes.len()
+                offsets[0], offsets[self.rows], end
             )));
         }
         if offsets.windows(2).any(|pair| pair[0] > pair[1]) {
@@ -176,6 +195,9 @@ fn data_type(data: &ColumnData) -> DataType {
         ColumnData::Utf8(_) => DataType::Utf8,
         ColumnData::Binary(_) => DataType::Binary,
         ColumnData::Timestamp(_) => DataType::Timestamp,
+        ColumnData::Struct => DataType::Struct,
+        ColumnData::List(_) => DataType::List,
+        ColumnData::Map(_) => DataType::Map,
     }
 }
 
@@ -188,5 +210,8 @@ pub(crate) fn type_name(data_type: DataType) -> &'static str {
         DataType::Utf8 => "utf8",
         DataType::Binary => "binary",
         DataType::Timestamp => "timestamp",
+        DataType::Struct => "struct",
+        DataType::List => "list",
+        DataType::Map => "map",
     }
 }

@@ -1,5 +1,7 @@
 //! Every row type through columns and back, derived rows, and batches that are not what the plan says.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -48,6 +50,45 @@ fn visit() -> impl Strategy<Value = Visit> {
         .prop_map(|(page, user, r#type, next, first)| Visit { page, user, r#type, next, first })
 }
 
+/// Lists, maps and optional structs in each other.
+#[derive(Row, Clone, Debug, PartialEq)]
+struct Basket {
+    buyer: Option<User>,
+    lines: Vec<(String, i64)>,
+    notes: Vec<Option<String>>,
+    prices: BTreeMap<String, Vec<f64>>,
+    spot: Option<(f64, f64)>,
+    visits: Option<Vec<Visit>>,
+    blobs: Vec<Vec<u8>>,
+}
+
+fn basket() -> impl Strategy<Value = Basket> {
+    use proptest::collection::{btree_map, vec};
+    use proptest::option::of;
+    let user = (any::<i64>(), of("[a-zß]{0,5}")).prop_map(|(id, name)| User { id, name });
+    let prices = btree_map("[a-c]{0,2}", vec(-1e9..1e9, 0..3), 0..3);
+    let blobs = vec(vec(any::<u8>(), 0..3), 0..3);
+    let spot = of((-1e9..1e9, -1e9..1e9));
+    (
+        of(user),
+        vec((".{0,3}", any::<i64>()), 0..4),
+        vec(of(".{0,3}"), 0..4),
+        prices,
+        spot,
+        of(vec(visit(), 0..3)),
+        blobs,
+    )
+        .prop_map(|(buyer, lines, notes, prices, spot, visits, blobs)| Basket {
+            buyer,
+            lines,
+            notes,
+            prices,
+            spot,
+            visits,
+            blobs,
+        })
+}
+
 fn columns<T: Row>(rows: &[T]) -> T::Columns {
     let mut columns = T::Columns::default();
     rows.iter().for_each(|row| T::push(&mut columns, row.to_ref()));
@@ -69,6 +110,37 @@ proptest! {
     #[test]
     fn derived_rows_come_back(rows in proptest::collection::vec(visit(), 0..20)) {
         prop_assert_eq!(round_trip(&rows), rows);
+    }
+
+    #[test]
+    fn nested_rows_come_back(rows in proptest::collection::vec(basket(), 0..20)) {
+        prop_assert_eq!(round_trip(&rows), rows);
+    }
+
+    #[test]
+    fn lists_and_maps_in_columns_are_like_owned_ones(rows in proptest::collection::vec(basket(), 1..10)) {
+        let columns = columns(&rows);
+        for (index, row) in rows.iter().enumerate() {
+            let (found, owned) = (Basket::get(&columns, index), row.to_ref());
+            prop_assert_eq!(found, owned);
+            prop_assert_eq!(found.lines.len(), row.lines.len());
+            prop_assert_eq!(found.lines.iter().rev().collect::<Vec<_>>(), owned.lines.iter().rev().collect::<Vec<_>>());
+            prop_assert!(found.lines.get(row.lines.len()).is_none());
+            for (key, value) in &row.prices {
+                prop_assert_eq!(found.prices.get(key), Some(value.to_ref()));
+            }
+            prop_assert!(found.prices.get("none").is_none());
+        }
+    }
+
+    #[test]
+    fn lists_are_ordered_as_vectors_are(rows in proptest::collection::vec(proptest::collection::vec(0i64..3, 0..4), 1..10)) {
+        let columns = columns(&rows);
+        for left in 0..rows.len() {
+            for right in 0..rows.len() {
+                prop_assert_eq!(Vec::<i64>::order_at(&columns, 0, left, right), rows[left].cmp(&rows[right]));
+            }
+        }
     }
 
     #[test]
@@ -95,6 +167,39 @@ fn names_are_those_of_fields_and_places() {
     assert_eq!(Visit::WIDTH, 6);
     assert_eq!(<(Visit, i64)>::KEY_COLUMNS, 6);
     assert_eq!(<(Visit, i64, i64)>::KEY_COLUMNS, 0);
+}
+
+#[test]
+fn what_is_inside_of_a_column_follows_it() {
+    let shown = |fields: Vec<Field>| {
+        let one = |field: &Field| format!("{}:{}{}", field.name, reader::type_name(field.data_type), field.children);
+        fields.iter().map(one).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(shown(fields::<Vec<i64>>("")), "value:list1 item:int640");
+    assert_eq!(shown(fields::<Option<(i64, User)>>("")), "value:struct2 _1:int640 _2:struct2 id:int640 name:utf80");
+    assert_eq!(
+        shown(fields::<BTreeMap<String, Vec<bool>>>("")),
+        "value:map1 entries:struct2 key:utf80 value:list1 item:boolean0"
+    );
+    let basket = fields::<(Basket, i64)>("");
+    assert_eq!(basket.iter().filter(|field| field.nullable).count(), 7);
+    assert_eq!(names(&basket).join(" "), "_1.buyer _1.lines _1.notes _1.prices _1.spot _1.visits _1.blobs _2");
+    let other = ["a", "b", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
+    assert_eq!(names(&renamed(basket, &other)), other);
+    assert_eq!((Basket::WIDTH, <(Option<User>, i64)>::KEY_COLUMNS), (7, 1));
+}
+
+#[test]
+fn malformed_lists_are_refused() {
+    let list = |offsets: &[u32]| Column { data: ColumnData::List(offsets.to_vec()), validity: None };
+    let numbers = |values: &[i64]| Column { data: ColumnData::Int64(values.to_vec()), validity: None };
+    assert_eq!(
+        refused::<Vec<i64>>(1, vec![numbers(&[1]), numbers(&[1])]),
+        "column `value`: expected list, found int64"
+    );
+    assert_eq!(refused::<Vec<i64>>(1, vec![list(&[0, 2]), numbers(&[1])]), "column `item`: it has 1 values for 2 rows");
+    assert_eq!(refused::<Vec<i64>>(2, vec![list(&[0, 2, 1]), numbers(&[1])]), "column `value`: its offsets decrease");
+    assert_eq!(refused::<Vec<i64>>(1, vec![list(&[0, 1])]), "the batch has 1 columns, the plan says 2");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::primitive::single_field;
-use super::{ColumnReader, Comparable, Key, Ordered, Row, Value};
+use super::{ColumnReader, Comparable, Element, Key, Ordered, Row, Single, Validity, Value};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, Failure, Field, VarData};
 use crate::hash::{self, Digest};
 use crate::sortkey::ColumnOf;
@@ -53,19 +53,19 @@ impl Row for String {
     type Picks = ColumnOf<String>;
     const WIDTH: usize = 1;
 
-    fn fields(name: &str, fields: &mut Vec<Field>) {
-        fields.push(single_field(name, DataType::Utf8, false));
+    fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+        fields.push(single_field(name, DataType::Utf8, nullable));
     }
 
-    fn read(reader: &mut ColumnReader<'_>) -> Result<TextColumn, Failure> {
-        let (taken, _) = reader.next(false)?;
+    fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(TextColumn, Validity), Failure> {
+        let (taken, validity) = reader.next(nullable)?;
         let (offsets, text) = taken.utf8()?;
-        Ok(TextColumn { text, offsets })
+        Ok((TextColumn { text, offsets }, validity))
     }
 
-    fn write(columns: TextColumn, out: &mut Vec<Column>) {
+    fn write_column(columns: TextColumn, validity: Validity, out: &mut Vec<Column>) {
         let data = VarData { offsets: columns.offsets, bytes: columns.text.into_bytes() };
-        out.push(Column { data: ColumnData::Utf8(data), validity: None });
+        out.push(Column { data: ColumnData::Utf8(data), validity });
     }
 
     #[inline]
@@ -123,19 +123,19 @@ impl Row for Vec<u8> {
     type Picks = ColumnOf<Vec<u8>>;
     const WIDTH: usize = 1;
 
-    fn fields(name: &str, fields: &mut Vec<Field>) {
-        fields.push(single_field(name, DataType::Binary, false));
+    fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+        fields.push(single_field(name, DataType::Binary, nullable));
     }
 
-    fn read(reader: &mut ColumnReader<'_>) -> Result<BytesColumn, Failure> {
-        let (taken, _) = reader.next(false)?;
+    fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(BytesColumn, Validity), Failure> {
+        let (taken, validity) = reader.next(nullable)?;
         let data = taken.binary()?;
-        Ok(BytesColumn { bytes: data.bytes, offsets: data.offsets })
+        Ok((BytesColumn { bytes: data.bytes, offsets: data.offsets }, validity))
     }
 
-    fn write(columns: BytesColumn, out: &mut Vec<Column>) {
+    fn write_column(columns: BytesColumn, validity: Validity, out: &mut Vec<Column>) {
         let data = VarData { offsets: columns.offsets, bytes: columns.bytes };
-        out.push(Column { data: ColumnData::Binary(data), validity: None });
+        out.push(Column { data: ColumnData::Binary(data), validity });
     }
 
     #[inline]
@@ -181,11 +181,15 @@ impl Row for Vec<u8> {
     }
 }
 
-impl Value for String {
+impl Value for String {}
+impl Element for String {}
+impl Single for String {
     const DATA_TYPE: DataType = DataType::Utf8;
 }
 
-impl Value for Vec<u8> {
+impl Value for Vec<u8> {}
+impl Element for Vec<u8> {}
+impl Single for Vec<u8> {
     const DATA_TYPE: DataType = DataType::Binary;
 }
 

@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::{ColumnReader, Key, Row, Sum, part_name};
+use super::{
+    ColumnReader, Element, Key, Row, Sum, Validity, Value, part_name, read_struct, struct_field, write_struct,
+};
 use crate::bindings::millpond::plugin::types::{Column, Failure, Field};
 
 /// No columns at all: the key of rows that have none.
@@ -19,6 +21,19 @@ impl Row for () {
     }
 
     fn write(_columns: (), _out: &mut Vec<Column>) {}
+
+    // Never asked for by a row that can be planned: the contract has no column of nothing.
+    fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+        struct_field(name, nullable, 0, fields);
+    }
+
+    fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<((), Validity), Failure> {
+        Ok(((), read_struct(reader, nullable)?))
+    }
+
+    fn write_column(_columns: (), validity: Validity, out: &mut Vec<Column>) {
+        write_struct(validity, out);
+    }
 
     #[inline]
     fn get(_columns: &(), _row: usize) {}
@@ -58,7 +73,7 @@ impl Key for () {
 }
 
 macro_rules! tuple {
-    ($key_columns:expr; $($part:ident $index:tt $name:literal),+) => {
+    ($count:literal, $key_columns:expr; $($part:ident $index:tt $name:literal),+) => {
         impl<$($part: Row),+> Row for ($($part,)+) {
             type Ref<'a> = ($($part::Ref<'a>,)+);
             type Columns = ($($part::Columns,)+);
@@ -76,6 +91,21 @@ macro_rules! tuple {
 
             fn write(columns: Self::Columns, out: &mut Vec<Column>) {
                 $($part::write(columns.$index, out);)+
+            }
+
+            fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+                struct_field(name, nullable, $count, fields);
+                $($part::column_fields($name, false, fields);)+
+            }
+
+            fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(Self::Columns, Validity), Failure> {
+                let validity = read_struct(reader, nullable)?;
+                Ok((($($part::read_column(reader, false)?.0,)+), validity))
+            }
+
+            fn write_column(columns: Self::Columns, validity: Validity, out: &mut Vec<Column>) {
+                write_struct(validity, out);
+                $($part::write_column(columns.$index, None, out);)+
             }
 
             #[inline]
@@ -133,6 +163,9 @@ macro_rules! tuple {
             }
         }
 
+        impl<$($part: Row),+> Value for ($($part,)+) {}
+        impl<$($part: Row),+> Element for ($($part,)+) {}
+
         impl<$($part: Key),+> Key for ($($part,)+) {
             #[inline]
             fn hash(row: Self::Ref<'_>, hash: u64) -> u64 {
@@ -165,11 +198,11 @@ macro_rules! tuple {
     };
 }
 
-tuple!(0; A 0 "_1");
-tuple!(A::WIDTH; A 0 "_1", B 1 "_2");
-tuple!(0; A 0 "_1", B 1 "_2", C 2 "_3");
-tuple!(0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4");
-tuple!(0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5");
-tuple!(0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5", F 5 "_6");
-tuple!(0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5", F 5 "_6", G 6 "_7");
-tuple!(0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5", F 5 "_6", G 6 "_7", H 7 "_8");
+tuple!(1, 0; A 0 "_1");
+tuple!(2, A::WIDTH; A 0 "_1", B 1 "_2");
+tuple!(3, 0; A 0 "_1", B 1 "_2", C 2 "_3");
+tuple!(4, 0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4");
+tuple!(5, 0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5");
+tuple!(6, 0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5", F 5 "_6");
+tuple!(7, 0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5", F 5 "_6", G 6 "_7");
+tuple!(8, 0; A 0 "_1", B 1 "_2", C 2 "_3", D 3 "_4", E 4 "_5", F 5 "_6", G 6 "_7", H 7 "_8");

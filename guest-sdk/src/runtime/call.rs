@@ -6,6 +6,7 @@ use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, StageOutpu
 use crate::chain::{Input, StageCx};
 use crate::failure::{bad_input, unknown_node};
 use crate::plan::{Code, Finished, StageFn};
+use crate::row;
 
 /// A plan that was handed out, with its code.
 pub(super) struct Planned {
@@ -62,12 +63,12 @@ pub(super) fn wrong_call(node: &Node, call: &str) -> Failure {
 
 /// The value columns of a node.
 pub(super) fn value_fields(fields: &[Field], key_columns: u32) -> &[Field] {
-    fields.get(key_columns as usize..).unwrap_or(&[])
+    row::top_level(fields).nth(key_columns as usize).map_or(&[], |first| &fields[first..])
 }
 
 /// The key columns of a node.
 pub(super) fn key_fields(fields: &[Field], key_columns: u32) -> &[Field] {
-    fields.get(..key_columns as usize).unwrap_or(&[])
+    row::top_level(fields).nth(key_columns as usize).map_or(fields, |end| &fields[..end])
 }
 
 /// Runs a stage's code over a batch.

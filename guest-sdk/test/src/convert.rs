@@ -3,23 +3,25 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use millpond::runtime as wire;
 use millpond_core::accumulator::Update;
-use millpond_core::schema::TIMESTAMP;
+use millpond_core::schema::{TIMESTAMP, list_of};
 use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Number, Operator, Plan, plan};
 
 /// A batch as the contract has it.
 pub(crate) fn to_wire(batch: &RecordBatch) -> wire::Batch {
-    let columns = batch.columns().iter().map(column_to_wire).collect();
+    let mut columns = Vec::new();
+    batch.columns().iter().for_each(|column| column_to_wire(column, true, &mut columns));
     wire::Batch { rows: u32::try_from(batch.num_rows()).expect("a test's batch is small"), columns }
 }
 
-fn column_to_wire(array: &ArrayRef) -> wire::Column {
+/// Appends a column, then its children.
+fn column_to_wire(array: &dyn Array, nullable: bool, out: &mut Vec<wire::Column>) {
     let variable = |rows: Vec<&[u8]>| {
         let mut data = wire::VarData { offsets: vec![0], bytes: Vec::new() };
         for row in rows {
@@ -40,10 +42,39 @@ fn column_to_wire(array: &ArrayRef) -> wire::Column {
             let bytes = array.as_binary::<i32>();
             wire::ColumnData::Binary(variable((0..bytes.len()).map(|row| bytes.value(row)).collect()))
         }
+        DataType::Struct(_) => wire::ColumnData::Struct,
+        DataType::List(_) => wire::ColumnData::List(offsets_from_0(array.as_list::<i32>().offsets())),
+        DataType::Map(..) => wire::ColumnData::Map(offsets_from_0(array.as_map().offsets())),
         _ => wire::ColumnData::Timestamp(array.as_primitive::<TimestampMicrosecondType>().values().to_vec()),
     };
-    let validity = array.nulls().filter(|nulls| nulls.null_count() > 0);
-    wire::Column { data, validity: validity.map(|nulls| bitmap(nulls.inner())) }
+    // Where a struct is null its fields may be null too, also those that never are.
+    let validity = array.nulls().filter(|nulls| nullable && nulls.null_count() > 0);
+    out.push(wire::Column { data, validity: validity.map(|nulls| bitmap(nulls.inner())) });
+    match array.data_type() {
+        DataType::Struct(fields) => {
+            let columns = fields.iter().zip(array.as_struct().columns());
+            columns.for_each(|(field, column)| column_to_wire(column, field.is_nullable(), out));
+        }
+        DataType::List(item) => {
+            let list = array.as_list::<i32>();
+            column_to_wire(&*used(list.offsets(), list.values().as_ref()), item.is_nullable(), out);
+        }
+        DataType::Map(..) => {
+            let map = array.as_map();
+            column_to_wire(&*used(map.offsets(), map.entries()), false, out);
+        }
+        _ => {}
+    }
+}
+
+fn offsets_from_0(offsets: &OffsetBuffer<i32>) -> Vec<u32> {
+    offsets.iter().map(|offset| (offset - offsets[0]).cast_unsigned()).collect()
+}
+
+/// The rows of a child that its parent uses.
+fn used(offsets: &OffsetBuffer<i32>, values: &dyn Array) -> ArrayRef {
+    let (first, last) = (offsets[0].cast_unsigned() as usize, offsets[offsets.len() - 1].cast_unsigned() as usize);
+    values.slice(first, last - first)
 }
 
 /// Bits from bit 0.
@@ -56,12 +87,20 @@ pub(crate) fn bitmap(bits: &BooleanBuffer) -> Vec<u8> {
 /// A batch of this schema as Arrow has it, or what is wrong with it.
 pub(crate) fn from_wire(schema: &SchemaRef, batch: wire::Batch) -> Result<RecordBatch, String> {
     let rows = batch.rows as usize;
-    let columns = batch.columns.into_iter().map(|column| column_from_wire(rows, column)).collect::<Result<_, _>>()?;
+    let mut columns = batch.columns.into_iter();
+    let arrays = schema.fields().iter().map(|field| column_from_wire(field, rows, &mut columns));
+    let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| error.to_string())
+    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options).map_err(|error| error.to_string())
 }
 
-fn column_from_wire(rows: usize, column: wire::Column) -> Result<ArrayRef, String> {
+/// The next column with its children.
+fn column_from_wire(
+    field: &Field,
+    rows: usize,
+    columns: &mut std::vec::IntoIter<wire::Column>,
+) -> Result<ArrayRef, String> {
+    let column = columns.next().ok_or_else(|| format!("column `{}` is missing", field.name()))?;
     let bits = |bytes: Vec<u8>| BooleanBuffer::new(bytes.into(), 0, rows);
     let nulls = column.validity.map(|bytes| NullBuffer::new(bits(bytes)));
     let offsets = |offsets: Vec<u32>| {
@@ -82,7 +121,28 @@ fn column_from_wire(rows: usize, column: wire::Column) -> Result<ArrayRef, Strin
         wire::ColumnData::Timestamp(values) => {
             Arc::new(TimestampMicrosecondArray::try_new(values.into(), nulls).map_err(text)?)
         }
+        wire::ColumnData::Struct => {
+            let DataType::Struct(fields) = field.data_type() else { return Err(unlike(field, "struct")) };
+            let children = fields.iter().map(|field| column_from_wire(field, rows, columns));
+            let children = children.collect::<Result<Vec<_>, _>>()?;
+            Arc::new(StructArray::try_new(fields.clone(), children, nulls).map_err(text)?)
+        }
+        wire::ColumnData::List(ends) => {
+            let DataType::List(item) = field.data_type() else { return Err(unlike(field, "list")) };
+            let values = column_from_wire(item, ends.last().map_or(0, |last| *last as usize), columns)?;
+            Arc::new(ListArray::try_new(Arc::clone(item), offsets(ends), values, nulls).map_err(text)?)
+        }
+        wire::ColumnData::Map(ends) => {
+            let DataType::Map(entries, sorted) = field.data_type() else { return Err(unlike(field, "map")) };
+            let values = column_from_wire(entries, ends.last().map_or(0, |last| *last as usize), columns)?;
+            let values = values.as_struct().clone();
+            Arc::new(MapArray::try_new(Arc::clone(entries), offsets(ends), values, nulls, *sorted).map_err(text)?)
+        }
     })
+}
+
+fn unlike(field: &Field, found: &str) -> String {
+    format!("column `{}` is a {found}, and the plan says {}", field.name(), field.data_type())
 }
 
 /// A plan as the host has it.
@@ -120,8 +180,16 @@ pub(crate) fn update(update: wire::Update) -> Update {
 
 /// Columns as the host has them.
 pub(crate) fn schema(fields: Vec<wire::Field>) -> SchemaRef {
-    let field = |field: wire::Field| Field::new(field.name, data_type(field.data_type), field.nullable);
-    Arc::new(Schema::new(fields.into_iter().map(field).collect::<Vec<_>>()))
+    let mut fields = fields.into_iter();
+    let columns = std::iter::from_fn(|| field(&mut fields)).collect::<Vec<_>>();
+    Arc::new(Schema::new(columns))
+}
+
+/// The next field with its children.
+fn field(fields: &mut std::vec::IntoIter<wire::Field>) -> Option<Field> {
+    let next = fields.next()?;
+    let children: Vec<Field> = (0..next.children).map_while(|_| field(fields)).collect();
+    Some(Field::new(next.name, data_type(next.data_type, children), next.nullable))
 }
 
 fn node(node: wire::Node) -> Node {
@@ -135,8 +203,12 @@ fn node(node: wire::Node) -> Node {
     }
 }
 
-fn data_type(data_type: wire::DataType) -> DataType {
+fn data_type(data_type: wire::DataType, children: Vec<Field>) -> DataType {
+    let only = || children.first().cloned().expect("the SDK gives lists and maps their child");
     match data_type {
+        wire::DataType::Struct => DataType::Struct(children.into()),
+        wire::DataType::List => list_of(only().data_type().clone(), only().is_nullable()),
+        wire::DataType::Map => DataType::Map(Arc::new(only()), false),
         wire::DataType::Boolean => DataType::Boolean,
         wire::DataType::Int64 => DataType::Int64,
         wire::DataType::Float64 => DataType::Float64,

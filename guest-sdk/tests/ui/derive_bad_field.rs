@@ -3,7 +3,7 @@
 struct Reading {
     sensor: String,
     value: f32,
-    tags: Vec<String>,
+    tags: std::collections::HashMap<String, i64>,
 }
 
 fn main() {}

@@ -4,16 +4,19 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
+use arrow::array::make_comparator;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
     StringArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::SortOptions;
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use millpond_core::schema::is_nested;
 
 use crate::error::{Error, OFFSETS_MAX, Result};
-use crate::key;
+use crate::key::{self, ColumnEncoder};
 use crate::segmented::Segmented;
 
 /// Rows by slot, replaceable one by one.
@@ -26,8 +29,9 @@ pub(crate) struct ColumnStore {
 
 #[derive(Debug)]
 struct Column {
+    nullable: bool,
     values: Values,
-    /// Of nullable columns only.
+    /// Of nullable columns only, and not of nested ones.
     valid: Option<Vec<bool>>,
 }
 
@@ -37,7 +41,7 @@ enum Values {
     /// int64 and timestamp.
     Integer(Segmented<i64>),
     Float(Segmented<f64>),
-    /// utf8 and binary: a slot's bytes are `bytes[start..start + length]`.
+    /// utf8 and binary, and nested columns in the encoding of keys: a slot's bytes are `bytes[start..start + length]`.
     Bytes {
         spans: Vec<(u64, u32)>,
         bytes: Vec<u8>,
@@ -197,10 +201,11 @@ impl Column {
             DataType::Boolean => Values::Boolean(Segmented::default()),
             DataType::Int64 | DataType::Timestamp(..) => Values::Integer(Segmented::default()),
             DataType::Float64 => Values::Float(Segmented::default()),
-            DataType::Utf8 | DataType::Binary => Values::Bytes { spans: Vec::new(), bytes: Vec::new(), garbage: 0 },
-            other => unreachable!("the graph lets no column of type {other} through"),
+            _ => Values::Bytes { spans: Vec::new(), bytes: Vec::new(), garbage: 0 },
         };
-        Self { values, valid: field.is_nullable().then(Vec::new) }
+        // Whether a nested column is null is in its encoding.
+        let marked = field.is_nullable() && !is_nested(field.data_type());
+        Self { nullable: field.is_nullable(), values, valid: marked.then(Vec::new) }
     }
 
     fn memory_bytes(&self) -> usize {
@@ -240,18 +245,17 @@ impl Column {
                 pairs.iter().for_each(|(row, slot)| values[*slot as usize] = array[*row as usize]);
             }
             Values::Bytes { spans, bytes, garbage } => {
-                let array = ByteRows::of(array);
-                for (row, slot) in pairs {
-                    let value = array.row(*row as usize);
-                    let span = &mut spans[*slot as usize];
+                let put = |slot: u32, value: &[u8]| {
+                    let span = &mut spans[slot as usize];
                     if value.len() == span.1 as usize {
                         bytes[span.0 as usize..span.0 as usize + value.len()].copy_from_slice(value);
-                        continue;
+                        return;
                     }
                     *garbage += span.1 as usize;
                     *span = (bytes.len() as u64, value.len() as u32);
                     bytes.extend_from_slice(value);
-                }
+                };
+                scatter_bytes(array, self.nullable, pairs, put);
                 if *garbage > GARBAGE_BYTES_MIN && *garbage * 2 > bytes.len() {
                     compact(spans, bytes);
                     *garbage = 0;
@@ -288,6 +292,10 @@ impl Column {
                     let (start, length) = spans[*slot as usize];
                     &bytes[start as usize..start as usize + length as usize]
                 });
+                if is_nested(field.data_type()) {
+                    let field = [Arc::new(field.clone())];
+                    return Ok(key::decode(node, &field, rows)?.remove(0));
+                }
                 let (offsets, data) = gather_bytes(node, "a column of state", rows)?;
                 if *field.data_type() == DataType::Utf8 {
                     // Every slot was put in from a text array, so the bytes are UTF-8; checked again all the same, as
@@ -299,6 +307,22 @@ impl Column {
             }
         })
     }
+}
+
+/// Gives the bytes of rows for their slots.
+fn scatter_bytes(array: &ArrayRef, nullable: bool, pairs: &[(u32, u32)], mut put: impl FnMut(u32, &[u8])) {
+    if is_nested(array.data_type()) {
+        let encoder = ColumnEncoder::exact(array, nullable);
+        let mut value = Vec::new();
+        for (row, slot) in pairs {
+            value.clear();
+            encoder.append(*row as usize, &mut value);
+            put(*slot, &value);
+        }
+        return;
+    }
+    let array = ByteRows::of(array);
+    pairs.iter().for_each(|(row, slot)| put(*slot, array.row(*row as usize)));
 }
 
 /// Lays byte strings end to end.
@@ -337,6 +361,11 @@ fn compact(spans: &mut [(u64, u32)], bytes: &mut Vec<u8>) {
 pub(crate) fn same_rows(node: &str, left: &RecordBatch, right: &RecordBatch) -> Result<Vec<bool>> {
     let mut same = vec![true; left.num_rows()];
     for (left, right) in left.columns().iter().zip(right.columns()) {
+        if is_nested(left.data_type()) {
+            let order = make_comparator(left, right, SortOptions::default()).map_err(Error::arrow(node))?;
+            same.iter_mut().enumerate().for_each(|(row, same)| *same &= order(row, row).is_eq());
+            continue;
+        }
         let column = not_distinct(left, right).map_err(Error::arrow(node))?;
         same.iter_mut().zip(column.values()).for_each(|(same, column)| *same &= column);
     }
@@ -379,6 +408,7 @@ impl<'a> ByteRows<'a> {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::Schema;
+    use millpond_core::schema::{list_of, map_of};
     use proptest::prelude::*;
 
     use super::*;
@@ -410,5 +440,42 @@ mod tests {
             expected.sort_unstable();
             prop_assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn nested_rows_come_back_from_their_slots() {
+        let user = DataType::Struct(
+            vec![Field::new("name", DataType::Utf8, true), Field::new("n", DataType::Float64, false)].into(),
+        );
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("user", user, true),
+            Field::new("tags", list_of(DataType::Utf8, true), false),
+            Field::new("by", map_of(DataType::Int64, DataType::Boolean, false), true),
+        ]));
+        let rows = |json: &[u8]| {
+            let reader = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build(json).unwrap();
+            reader.collect::<Result<Vec<_>, _>>().unwrap().remove(0)
+        };
+        let first = rows(
+            br#"
+            {"user": {"name": "ann", "n": -0.0}, "tags": ["a", null, ""], "by": {"1": true, "-5": false}}
+            {"user": null, "tags": [], "by": null}
+            {"user": {"name": null, "n": 1.5}, "tags": ["x"], "by": {}}
+        "#,
+        );
+        let mut store = ColumnStore::new(Arc::clone(&schema));
+        store.grow(3);
+        store.scatter(&first, &[(0, 0), (1, 1), (2, 2)]);
+        let changed =
+            rows(br#"{"user": {"name": "bob", "n": 2.5}, "tags": ["longer than before"], "by": {"7": true}}"#);
+        store.scatter(&changed, &[(0, 1)]);
+        let found = store.gather("test", &[0, 1, 2]).unwrap();
+        let expected =
+            arrow::compute::concat_batches(&schema, [&first.slice(0, 1), &changed, &first.slice(2, 1)]).unwrap();
+        assert_eq!(found, expected);
+        assert!(found.column(0).as_struct().column(1).as_primitive::<Float64Type>().value(0).is_sign_negative());
+
+        let same = same_rows("test", &found, &first).unwrap();
+        assert_eq!(same, [true, false, true]);
     }
 }

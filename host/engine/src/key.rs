@@ -10,19 +10,27 @@
 //! float64            8 bytes big-endian; negative: all bits flipped, else sign bit flipped; -0.0 as 0.0, one NaN
 //! utf8, binary       last column of the key: the bytes as they are
 //!                    else: 00 -> 00 FF, then 00 00 as the end
+//! struct             its fields, one after the other, none of them as the last column of the key
+//! list               01 before each value, then 00 as the end
+//! map                as a list of structs of key and value
 //! ```
+//!
+//! Lists and maps are in no key; they are encoded to break ties of a sort, and as values of hot state. The latter keeps floats as
+//! they are, -0.0 and every NaN, which is the only difference.
 //!
 //! A single text column is therefore its own key, and is borrowed instead of copied.
 //! The hash is XXH3 (64 bits, seed 0) of those bytes: it decides the partition, for ever.
 
+mod decode;
+mod encode;
+
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
-};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{Buffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{Field, Schema};
+pub(crate) use decode::decode;
+pub(crate) use encode::{ColumnEncoder, float, integer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, OFFSETS_MAX, Result};
@@ -94,244 +102,11 @@ fn offset(node: &str, length: usize) -> Result<i32> {
     })
 }
 
-/// Appends one column's values to byte strings.
-pub(crate) struct ColumnEncoder<'a> {
-    column: &'a ArrayRef,
-    nullable: bool,
-    /// Text and binary are escaped and terminated, as something follows or the order is turned round.
-    terminated: bool,
-    descending: bool,
-}
-
-impl<'a> ColumnEncoder<'a> {
-    fn of_key(fields: &[Arc<Field>], columns: &'a [ArrayRef]) -> Vec<Self> {
-        let last = columns.len().saturating_sub(1);
-        let encoder = |(index, (field, column)): (usize, (&Arc<Field>, &'a ArrayRef))| Self {
-            column,
-            nullable: field.is_nullable(),
-            terminated: index != last,
-            descending: false,
-        };
-        fields.iter().zip(columns).enumerate().map(encoder).collect()
-    }
-
-    /// An encoder for sorting: the bytes of one column never run into the next one's.
-    pub(crate) fn for_order(column: &'a ArrayRef, descending: bool) -> Self {
-        Self { column, nullable: true, terminated: true, descending }
-    }
-
-    pub(crate) fn append(&self, row: usize, out: &mut Vec<u8>) {
-        let start = out.len();
-        if self.nullable {
-            let null = self.column.is_null(row);
-            out.push(u8::from(!null));
-            if null {
-                self.turn_round(start, out);
-                return;
-            }
-        }
-        match self.column.data_type() {
-            DataType::Boolean => out.push(u8::from(self.column.as_boolean().value(row))),
-            DataType::Int64 => out.extend(integer(self.column.as_primitive::<Int64Type>().value(row))),
-            DataType::Timestamp(..) => {
-                out.extend(integer(self.column.as_primitive::<TimestampMicrosecondType>().value(row)));
-            }
-            DataType::Float64 => out.extend(float(self.column.as_primitive::<Float64Type>().value(row))),
-            DataType::Utf8 => self.append_bytes(self.column.as_string::<i32>().value(row).as_bytes(), out),
-            DataType::Binary => self.append_bytes(self.column.as_binary::<i32>().value(row), out),
-            other => unreachable!("the graph lets no column of type {other} through"),
-        }
-        self.turn_round(start, out);
-    }
-
-    fn append_bytes(&self, bytes: &[u8], out: &mut Vec<u8>) {
-        if !self.terminated {
-            out.extend_from_slice(bytes);
-            return;
-        }
-        let mut rest = bytes;
-        while let Some(zero) = rest.iter().position(|byte| *byte == 0) {
-            out.extend_from_slice(&rest[..=zero]);
-            out.push(0xff);
-            rest = &rest[zero + 1..];
-        }
-        out.extend_from_slice(rest);
-        out.extend_from_slice(&[0, 0]);
-    }
-
-    fn turn_round(&self, start: usize, out: &mut [u8]) {
-        if self.descending {
-            out[start..].iter_mut().for_each(|byte| *byte = !*byte);
-        }
-    }
-}
-
-/// Eight bytes that sort as the numbers do.
-pub(crate) fn integer(value: i64) -> [u8; 8] {
-    (value.cast_unsigned() ^ (1 << 63)).to_be_bytes()
-}
-
-/// Eight bytes that sort as the numbers do; all NaN are one, and last.
-pub(crate) fn float(value: f64) -> [u8; 8] {
-    let value = if value.is_nan() {
-        f64::NAN
-    } else if value == 0.0 {
-        0.0
-    } else {
-        value
-    };
-    let bits = value.to_bits();
-    let flipped = if bits >> 63 == 1 { !bits } else { bits | (1 << 63) };
-    flipped.to_be_bytes()
-}
-
-/// Rebuilds key columns from encoded keys.
-pub(crate) fn decode<'a>(
-    node: &str,
-    fields: &[Arc<Field>],
-    keys: impl ExactSizeIterator<Item = &'a [u8]>,
-) -> Result<Vec<ArrayRef>> {
-    let mut decoders: Vec<ColumnDecoder> = fields.iter().map(|field| ColumnDecoder::new(field, keys.len())).collect();
-    let last = fields.len().saturating_sub(1);
-    for key in keys {
-        let mut rest = key;
-        for (index, decoder) in decoders.iter_mut().enumerate() {
-            rest = decoder.push(rest, index == last).ok_or_else(|| Error::StateContent {
-                node: node.to_owned(),
-                reason: format!("{} bytes are no key of columns {fields:?}", key.len()),
-            })?;
-        }
-    }
-    Ok(decoders.into_iter().map(ColumnDecoder::finish).collect())
-}
-
-struct ColumnDecoder {
-    nullable: bool,
-    builder: Builder,
-}
-
-enum Builder {
-    Boolean(BooleanBuilder),
-    Int64(Int64Builder),
-    Timestamp(TimestampMicrosecondBuilder),
-    Float64(Float64Builder),
-    Utf8(StringBuilder),
-    Binary(BinaryBuilder),
-}
-
-impl ColumnDecoder {
-    fn new(field: &Field, rows: usize) -> Self {
-        let builder = match field.data_type() {
-            DataType::Boolean => Builder::Boolean(BooleanBuilder::with_capacity(rows)),
-            DataType::Int64 => Builder::Int64(Int64Builder::with_capacity(rows)),
-            DataType::Timestamp(..) => Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows)),
-            DataType::Float64 => Builder::Float64(Float64Builder::with_capacity(rows)),
-            DataType::Utf8 => Builder::Utf8(StringBuilder::with_capacity(rows, rows * 8)),
-            DataType::Binary => Builder::Binary(BinaryBuilder::with_capacity(rows, rows * 8)),
-            other => unreachable!("the graph lets no column of type {other} through"),
-        };
-        Self { nullable: field.is_nullable(), builder }
-    }
-
-    /// Takes this column's value off the front of a key; gives the rest.
-    fn push<'a>(&mut self, key: &'a [u8], last: bool) -> Option<&'a [u8]> {
-        let mut key = key;
-        if self.nullable {
-            let (mark, rest) = key.split_first()?;
-            key = rest;
-            if *mark == 0 {
-                self.push_null();
-                return Some(key);
-            }
-        }
-        match &mut self.builder {
-            Builder::Boolean(builder) => {
-                let (value, rest) = key.split_first()?;
-                builder.append_value(*value != 0);
-                Some(rest)
-            }
-            Builder::Int64(builder) => {
-                let (value, rest) = key.split_first_chunk()?;
-                builder.append_value(integer_back(*value));
-                Some(rest)
-            }
-            Builder::Timestamp(builder) => {
-                let (value, rest) = key.split_first_chunk()?;
-                builder.append_value(integer_back(*value));
-                Some(rest)
-            }
-            Builder::Float64(builder) => {
-                let (value, rest) = key.split_first_chunk()?;
-                builder.append_value(float_back(*value));
-                Some(rest)
-            }
-            Builder::Utf8(builder) => {
-                let (bytes, rest) = bytes_back(key, last)?;
-                builder.append_value(std::str::from_utf8(&bytes).ok()?);
-                Some(rest)
-            }
-            Builder::Binary(builder) => {
-                let (bytes, rest) = bytes_back(key, last)?;
-                builder.append_value(bytes);
-                Some(rest)
-            }
-        }
-    }
-
-    fn push_null(&mut self) {
-        match &mut self.builder {
-            Builder::Boolean(builder) => builder.append_null(),
-            Builder::Int64(builder) => builder.append_null(),
-            Builder::Timestamp(builder) => builder.append_null(),
-            Builder::Float64(builder) => builder.append_null(),
-            Builder::Utf8(builder) => builder.append_null(),
-            Builder::Binary(builder) => builder.append_null(),
-        }
-    }
-
-    fn finish(self) -> ArrayRef {
-        match self.builder {
-            Builder::Boolean(mut builder) => Arc::new(builder.finish()),
-            Builder::Int64(mut builder) => Arc::new(builder.finish()),
-            Builder::Timestamp(mut builder) => Arc::new(builder.finish()),
-            Builder::Float64(mut builder) => Arc::new(builder.finish()),
-            Builder::Utf8(mut builder) => Arc::new(builder.finish()),
-            Builder::Binary(mut builder) => Arc::new(builder.finish()),
-        }
-    }
-}
-
-fn integer_back(bytes: [u8; 8]) -> i64 {
-    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
-}
-
-fn float_back(bytes: [u8; 8]) -> f64 {
-    let bits = u64::from_be_bytes(bytes);
-    f64::from_bits(if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits })
-}
-
-fn bytes_back(key: &[u8], last: bool) -> Option<(std::borrow::Cow<'_, [u8]>, &[u8])> {
-    if last {
-        return Some((key.into(), &[]));
-    }
-    let mut bytes = Vec::new();
-    let mut rest = key;
-    loop {
-        let zero = rest.iter().position(|byte| *byte == 0)?;
-        bytes.extend_from_slice(&rest[..zero]);
-        let mark = *rest.get(zero + 1)?;
-        rest = &rest[zero + 2..];
-        match mark {
-            0 => return Some((bytes.into(), rest)),
-            0xff => bytes.push(0),
-            _ => return None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{BinaryArray, Float64Array, Int64Array, StringArray};
+    use arrow::datatypes::DataType;
+    use millpond_core::schema::{list_of, map_of};
     use proptest::prelude::*;
 
     use super::*;
@@ -415,6 +190,66 @@ mod tests {
         assert_eq!(hash(b"streaming"), xxh3_64(b"streaming"));
         assert_eq!(hash(b""), 0x2d06_8005_38d3_94c2);
         assert_eq!(partition_of(0x2d06_8005_38d3_94c2, 8), 1);
+    }
+
+    /// A nullable struct as it is in keys, and lists, maps and structs of every kind in each other.
+    fn nested() -> (Vec<Arc<Field>>, Vec<ArrayRef>) {
+        let json = br#"
+            {"s": {"a": "x", "b": 1}, "l": [[0.5], null, []], "m": {"k": {"a": null, "b": -1}}}
+            {"s": null, "l": [], "m": {}}
+            {"s": {"a": null, "b": 1}, "l": [null], "m": {"k": null, "l": {"a": "", "b": 0}}}
+            {"s": {"a": "x\u0000y", "b": 0}, "l": [[0.5]], "m": {"": {"a": "z", "b": 7}}}
+            {"s": {"a": "x", "b": 0}, "l": [[-0.0, 1.5], [2.5]], "m": {"k": {"a": null, "b": -2}}}
+        "#;
+        let pair = DataType::Struct(
+            vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Int64, false)].into(),
+        );
+        let fields = vec![
+            Field::new("s", pair.clone(), true),
+            Field::new("l", list_of(list_of(DataType::Float64, false), true), false),
+            Field::new("m", map_of(DataType::Utf8, pair, true), false),
+        ];
+        let schema = Arc::new(Schema::new(fields));
+        let rows =
+            arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build(&json[..]).unwrap().next().unwrap().unwrap();
+        (schema.fields().to_vec(), rows.columns().to_vec())
+    }
+
+    #[test]
+    fn nested_columns_come_back_and_are_ordered_level_by_level() {
+        let (fields, columns) = nested();
+        for (field, column) in fields.iter().zip(&columns) {
+            let encoder = ColumnEncoder::exact(column, field.is_nullable());
+            let encoded: Vec<Vec<u8>> = (0..column.len())
+                .map(|row| {
+                    let mut bytes = Vec::new();
+                    encoder.append(row, &mut bytes);
+                    bytes
+                })
+                .collect();
+            let back = decode("test", std::slice::from_ref(field), encoded.iter().map(Vec::as_slice)).unwrap();
+            assert_eq!(&back[0], column);
+        }
+        let order = |column: usize| {
+            let keys = Keys::encode("test", &fields[column..=column], &columns[column..=column], 5).unwrap();
+            let mut rows: Vec<usize> = (0..5).collect();
+            rows.sort_by_key(|row| keys.get(*row).to_vec());
+            rows
+        };
+        // Null first; then by the first field, null first; then by the second. Shorter lists first.
+        assert_eq!(order(0), [1, 2, 4, 0, 3]);
+        assert_eq!(order(1), [1, 2, 4, 3, 0]);
+        assert_eq!(order(2), [1, 3, 2, 4, 0]);
+    }
+
+    #[test]
+    fn nested_encodings_are_frozen() {
+        let (fields, columns) = nested();
+        let keys = Keys::encode("test", &fields[..1], &columns[..1], 5).unwrap();
+        let hex = |row: usize| keys.get(row).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(0), "01017800008000000000000001");
+        assert_eq!(hex(1), "00");
+        assert_eq!(hex(2), "01008000000000000001");
     }
 
     #[test]

@@ -209,6 +209,35 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A column of the plan, or of a transform's signature, has more levels than there may be.
+    #[error(
+        "{place}: {subject}: column `{column}` is at level {levels} of its schema, and {max} are possible: let lists, maps and \
+         structs in each other be fewer"
+    )]
+    PlanDepth {
+        /// Where.
+        place: Box<Place>,
+        /// The node, or the signature.
+        subject: String,
+        /// Which column.
+        column: String,
+        /// At which level it is.
+        levels: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// A column of the plan is not well formed: its children are not what its type asks for.
+    #[error("{place}: {subject}: column `{column}`: {reason}; this is a defect of the plugin or of its SDK")]
+    PlanSchema {
+        /// Where.
+        place: Box<Place>,
+        /// The node, or the signature.
+        subject: String,
+        /// Which column.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The guest trapped.
     #[error("{place}: the plugin trapped: {trap}{trace}")]
     Trap {
@@ -384,7 +413,7 @@ impl Classify for Error {
             Self::Failure { .. } => "MP0309",
             Self::Resource { .. } => "MP0310",
             Self::Accumulator { .. } => "MP0311",
-            Self::PlanSize { .. } => "MP0401",
+            Self::PlanSize { .. } | Self::PlanDepth { .. } | Self::PlanSchema { .. } => "MP0401",
             Self::PlanName { .. } => "MP0402",
             Self::TooManyRows { .. } => "MP0805",
             Self::Internal { .. } | Self::Engine { .. } => "MP0901",

@@ -212,6 +212,14 @@ fn plan_with_wrong_sizes_or_names_is_refused() {
     refused("plan-accumulators-many", "MP0401", "the plan has 257 accumulators; there must be 0 to 256");
     refused("plan-accumulator-empty-name", "MP0402", "accumulator 0: the accumulator's name `` is empty");
     refused("plan-not-utf8", "MP0307", "job `shady`, plan");
+    refused("plan-too-deep", "MP0401", "node `pass`: column `line");
+    refused("plan-too-deep", "MP0401", "is at level 17 of its schema, and 16 are possible");
+    refused("plan-endless-struct", "MP0401", "column `a`: the schema ends before its children");
+    refused("plan-list-of-two", "MP0401", "column `a`: it declares 2 children, and a list has 1");
+    refused("plan-child-of-text", "MP0401", "it declares 1 children, and a column without columns inside has 0");
+    refused("plan-struct-of-none", "MP0401", "it declares 0 children, and a struct has at least 1");
+    refused("plan-map-of-lists", "MP0401", "column `by`: the child of a map is a struct of two fields");
+    load(&[("behaviour", "plan-deep")], Limits::default());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
 use millpond_core::BadRecord;
-use millpond_core::schema::{describe, type_name};
+use millpond_core::schema::{describe, is_nested, type_name};
 
 use super::csv::CsvRows;
 use super::json::JsonRows;
@@ -119,6 +119,12 @@ impl Codec {
         }
         if let Some(field) = fields.iter().find(|field| type_name(field.data_type()).is_none()) {
             return Err(mismatch(format!("column `{}` has a type that no format can give", field.name())));
+        }
+        if let (Format::Csv(_), Some(field)) = (&format, fields.iter().find(|field| is_nested(field.data_type()))) {
+            return Err(mismatch(format!(
+                "column `{}` has columns inside, which CSV has no way to write: set format = \"json\"",
+                field.name()
+            )));
         }
         let line_bytes_max = usize::try_from(line_bytes_max).unwrap_or(usize::MAX / 2).min(INPUT_BYTES_MAX as usize);
         Ok(Self { schema: SchemaRef::clone(schema), format, line_bytes_max })

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use millpond_core::BatchTime;
 
-use super::values::{Value, Values, float, hex};
+use super::values::{Value, Values, json_text};
 
 /// The name of the last field of CSV and JSON output.
 pub(crate) const BATCH_TIME: &str = "batch_time";
@@ -74,6 +74,7 @@ fn text_row(out: &mut impl Write, columns: &[Values<'_>], row: usize, time: Opti
         match values.get(row) {
             Value::Utf8(text) if joined => escaped(out, text)?,
             Value::Utf8(text) => out.write_all(text.as_bytes())?,
+            value @ Value::Nested(..) if joined => escaped(out, &value.to_text())?,
             value => out.write_all(value.to_text().as_bytes())?,
         }
     }
@@ -147,25 +148,11 @@ fn json_row(
         separate(out, b',', column)?;
         out.write_all(name.as_bytes())?;
         out.write_all(b":")?;
-        match values.get(row) {
-            Value::Null => out.write_all(b"null")?,
-            Value::Boolean(value) => write!(out, "{value}")?,
-            Value::Int64(value) => write!(out, "{value}")?,
-            Value::Float64(value) if value.is_finite() => out.write_all(float(value).as_bytes())?,
-            // JSON has no such numbers; the decoder knows these texts.
-            Value::Float64(value) => write!(out, "\"{}\"", float(value))?,
-            Value::Timestamp(us) => write!(out, "\"{}\"", crate::time::format_us(us))?,
-            Value::Utf8(text) => serde_json::to_writer(&mut *out, text)?,
-            Value::Binary(bytes) => write!(out, "\"{}\"", hex(bytes))?,
-        }
+        values.get(row).write_json(out)?;
     }
     if let Some(time) = time {
         separate(out, b',', columns.len())?;
         write!(out, "\"{BATCH_TIME}\":{time}")?;
     }
     out.write_all(b"}")
-}
-
-fn json_text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

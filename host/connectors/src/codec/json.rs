@@ -3,18 +3,19 @@
 //! Unknown fields are passed over, a field that stands twice counts the second time. A field that is missing or null is
 //! null, and a bad record where the column may not be null. Types are taken strictly: a number in quotes is no number. The
 //! exceptions are what JSON cannot say: `"NaN"`, `"Infinity"` and `"-Infinity"` for floats, RFC 3339 text or whole
-//! microseconds for times, hexadecimal digits for bytes.
+//! microseconds for times, hexadecimal digits for bytes. Lists are arrays; structs and maps are objects (a map's keys are text
+//! in JSON, whatever they are in the column).
 
 use std::collections::HashMap;
 use std::fmt;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Schema;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::decoder::{quote, utf8};
+use super::decoder::utf8;
 use super::lines::Line;
-use super::rows::{Kind, RowBuilder};
+use super::rows::{Kind, RowBuilder, Scalar};
 
 /// Rows of JSON lines in the making.
 pub(super) struct JsonRows {
@@ -113,12 +114,8 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    fn wrong<E: serde::de::Error>(&self, found: &str) -> E {
-        E::custom(self.rows.wrong(self.column, found))
-    }
-
-    fn kind(&self) -> Kind {
-        self.rows.kind(self.column)
+    fn stage<E: serde::de::Error>(self, value: Scalar<'_>) -> Result<(), E> {
+        self.rows.stage_json(self.column, value).map_err(E::custom)
     }
 }
 
@@ -126,6 +123,10 @@ impl<'de> DeserializeSeed<'de> for Cell<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.rows.kind(self.column) == Kind::Nested {
+            let value = serde_json::Value::deserialize(deserializer)?;
+            return self.rows.stage_nested(self.column, &value).map_err(D::Error::custom);
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -143,45 +144,23 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
-        if self.kind() != Kind::Boolean {
-            return Err(self.wrong(&value.to_string()));
-        }
-        self.rows.stage_boolean(self.column, value);
-        Ok(())
+        self.stage(Scalar::Boolean(value))
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
-        match self.kind() {
-            Kind::Int64 | Kind::Timestamp => self.rows.stage_int64(self.column, value),
-            // The nearest float is what a float column means by a whole number.
-            Kind::Float64 => self.rows.stage_float64(self.column, value as f64),
-            _ => return Err(self.wrong(&value.to_string())),
-        }
-        Ok(())
+        self.stage(Scalar::Signed(value))
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
-        match i64::try_from(value) {
-            Ok(value) => self.visit_i64(value),
-            Err(_) => self.visit_f64_of(value as f64, &value.to_string()),
-        }
+        self.stage(Scalar::Unsigned(value))
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
-        self.visit_f64_of(value, &value.to_string())
+        self.stage(Scalar::Float(value))
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
-        let allowed = match self.kind() {
-            Kind::Utf8 | Kind::Binary => true,
-            Kind::Timestamp => value.parse::<i64>().is_err(),
-            Kind::Float64 => matches!(value, "NaN" | "Infinity" | "-Infinity"),
-            Kind::Boolean | Kind::Int64 => false,
-        };
-        if !allowed {
-            return Err(self.wrong(&format!("the text `{}`", quote(value))));
-        }
-        self.rows.stage_text(self.column, value).map_err(E::custom)
+        self.stage(Scalar::Text(value))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
@@ -190,15 +169,5 @@ impl<'de> Visitor<'de> for Cell<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
         Err(A::Error::custom(self.rows.wrong(self.column, "a list")))
-    }
-}
-
-impl Cell<'_> {
-    fn visit_f64_of<E: serde::de::Error>(self, value: f64, shown: &str) -> Result<(), E> {
-        if self.kind() != Kind::Float64 {
-            return Err(self.wrong(shown));
-        }
-        self.rows.stage_float64(self.column, value);
-        Ok(())
     }
 }

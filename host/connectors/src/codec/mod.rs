@@ -19,6 +19,8 @@ mod json;
 #[cfg(any(feature = "files", feature = "socket"))]
 mod lines;
 #[cfg(any(feature = "files", feature = "socket"))]
+mod nested;
+#[cfg(any(feature = "files", feature = "socket"))]
 mod rows;
 #[cfg(any(feature = "files", feature = "socket"))]
 mod text;

@@ -8,10 +8,32 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use millpond_core::schema::type_name;
 
 use super::decoder::quote;
+use super::nested::NestedColumn;
+
+/// A value as JSON has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scalar<'a> {
+    Boolean(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(&'a str),
+}
+
+/// A value as a column has it.
+#[derive(Clone, Debug)]
+pub(super) enum Cell<'a> {
+    Null,
+    Boolean(bool),
+    Int64(i64),
+    Float64(f64),
+    Text(&'a str),
+    Bytes(Vec<u8>),
+}
 
 /// A cell of the row in the making.
 #[derive(Clone, Copy)]
@@ -20,18 +42,20 @@ enum Staged {
     Boolean(bool),
     Int64(i64),
     Float64(f64),
-    Timestamp(i64),
     /// A range of the scratch buffer.
     Bytes(usize, usize),
+    /// The nested column has it.
+    Nested,
 }
 
-enum Builder {
+pub(super) enum Builder {
     Boolean(BooleanBuilder),
     Int64(Int64Builder),
     Float64(Float64Builder),
     Timestamp(TimestampMicrosecondBuilder),
     Utf8(StringBuilder),
     Binary(BinaryBuilder),
+    Nested(Box<NestedColumn>),
 }
 
 /// What a column wants.
@@ -43,6 +67,8 @@ pub(super) enum Kind {
     Timestamp,
     Utf8,
     Binary,
+    /// Columns inside of it; only JSON has them.
+    Nested,
 }
 
 struct Column {
@@ -65,17 +91,7 @@ impl RowBuilder {
     /// If the schema has a type that may not cross the boundary: `Codec::try_new` refuses those.
     pub(super) fn new(schema: &Schema) -> Self {
         let columns = schema.fields().iter().map(|field| {
-            let (kind, builder) = match field.data_type() {
-                DataType::Boolean => (Kind::Boolean, Builder::Boolean(BooleanBuilder::new())),
-                DataType::Int64 => (Kind::Int64, Builder::Int64(Int64Builder::new())),
-                DataType::Float64 => (Kind::Float64, Builder::Float64(Float64Builder::new())),
-                DataType::Utf8 => (Kind::Utf8, Builder::Utf8(StringBuilder::new())),
-                DataType::Binary => (Kind::Binary, Builder::Binary(BinaryBuilder::new())),
-                other => {
-                    assert_eq!(type_name(other), Some("timestamp"), "the codec checked the types");
-                    (Kind::Timestamp, Builder::Timestamp(TimestampMicrosecondBuilder::new()))
-                }
-            };
+            let (kind, builder) = Builder::new(field, field.name());
             let (name, nullable) = (field.name().clone(), field.is_nullable());
             Column { name, kind, nullable, staged: Staged::Null, builder }
         });
@@ -104,62 +120,65 @@ impl RowBuilder {
         self.columns[column].staged = Staged::Null;
     }
 
-    pub(super) fn stage_boolean(&mut self, column: usize, value: bool) {
-        self.columns[column].staged = Staged::Boolean(value);
+    /// A cell from JSON.
+    pub(super) fn stage_json(&mut self, column: usize, value: Scalar<'_>) -> Result<(), String> {
+        let kind = self.columns[column].kind;
+        let cell = kind.of_json(value).ok_or_else(|| self.wrong(column, &value.shown()))?;
+        self.stage(column, &cell);
+        Ok(())
     }
 
-    pub(super) fn stage_int64(&mut self, column: usize, value: i64) {
-        self.columns[column].staged =
-            if self.columns[column].kind == Kind::Timestamp { Staged::Timestamp(value) } else { Staged::Int64(value) };
-    }
-
-    pub(super) fn stage_float64(&mut self, column: usize, value: f64) {
-        self.columns[column].staged = Staged::Float64(value);
+    /// A list or object from JSON, for a column that has columns inside.
+    pub(super) fn stage_nested(&mut self, column: usize, value: &serde_json::Value) -> Result<(), String> {
+        let Column { builder, staged, .. } = &mut self.columns[column];
+        if value.is_null() {
+            *staged = Staged::Null;
+        } else if let Builder::Nested(nested) = builder {
+            nested.stage(value)?;
+            *staged = Staged::Nested;
+        }
+        Ok(())
     }
 
     /// A cell from text: parsed as the column wants it.
     pub(super) fn stage_text(&mut self, column: usize, text: &str) -> Result<(), String> {
         let kind = self.columns[column].kind;
-        let trimmed = text.trim();
-        let staged = match kind {
-            Kind::Boolean if trimmed.eq_ignore_ascii_case("true") => Some(Staged::Boolean(true)),
-            Kind::Boolean if trimmed.eq_ignore_ascii_case("false") => Some(Staged::Boolean(false)),
-            Kind::Boolean => None,
-            Kind::Int64 => trimmed.parse().ok().map(Staged::Int64),
-            Kind::Float64 => trimmed.parse().ok().map(Staged::Float64),
-            Kind::Timestamp => crate::time::parse_us(trimmed).map(Staged::Timestamp),
-            Kind::Utf8 => Some(self.store(text.bytes())),
-            Kind::Binary => from_hex(trimmed).map(|bytes| self.store(bytes.into_iter())),
-        };
-        self.columns[column].staged = staged.ok_or_else(|| self.wrong(column, &format!("`{}`", quote(text))))?;
+        let cell = kind.of_text(text).ok_or_else(|| self.wrong(column, &format!("`{}`", quote(text))))?;
+        self.stage(column, &cell);
         Ok(())
     }
 
-    fn store(&mut self, bytes: impl Iterator<Item = u8>) -> Staged {
+    fn stage(&mut self, column: usize, cell: &Cell<'_>) {
+        self.columns[column].staged = match cell {
+            Cell::Null => Staged::Null,
+            Cell::Boolean(value) => Staged::Boolean(*value),
+            Cell::Int64(value) => Staged::Int64(*value),
+            Cell::Float64(value) => Staged::Float64(*value),
+            Cell::Text(text) => self.store(text.as_bytes()),
+            Cell::Bytes(bytes) => self.store(bytes),
+        };
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Staged {
         let start = self.scratch.len();
-        self.scratch.extend(bytes);
+        self.scratch.extend_from_slice(bytes);
         Staged::Bytes(start, self.scratch.len())
     }
 
     /// What to say of a cell that is not what the column wants.
     pub(super) fn wrong(&self, column: usize, found: &str) -> String {
-        let Column { name, kind, .. } = &self.columns[column];
-        let wanted = match kind {
-            Kind::Boolean => "true or false",
-            Kind::Int64 => "a whole number of 64 bits",
-            Kind::Float64 => "a number",
-            Kind::Timestamp => "an RFC 3339 time (2023-11-14T22:13:20Z) or whole microseconds",
-            Kind::Utf8 => "text",
-            Kind::Binary => "bytes as hexadecimal digits",
-        };
-        format!("column `{name}`: expected {wanted}, found {found}")
+        let Column { name, kind, builder, .. } = &self.columns[column];
+        match builder {
+            Builder::Nested(nested) => nested.wrong(found),
+            _ => kind.wrong(name, found),
+        }
     }
 
     /// Appends the row, if every cell that must be there is.
     pub(super) fn commit(&mut self) -> Result<(), String> {
         let missing = |column: &&Column| matches!(column.staged, Staged::Null) && !column.nullable;
         if let Some(column) = self.columns.iter().find(missing) {
-            return Err(format!("column `{}`: the value is missing or null, and the plan wants one", column.name));
+            return Err(missing_value(&column.name));
         }
         let scratch = &self.scratch;
         self.columns.iter_mut().for_each(|column| column.append(scratch));
@@ -172,24 +191,132 @@ impl RowBuilder {
     }
 }
 
-impl Column {
-    fn append(&mut self, scratch: &[u8]) {
-        match (&mut self.builder, self.staged) {
-            (Builder::Boolean(builder), Staged::Boolean(value)) => builder.append_value(value),
-            (Builder::Int64(builder), Staged::Int64(value)) => builder.append_value(value),
-            (Builder::Float64(builder), Staged::Float64(value)) => builder.append_value(value),
-            (Builder::Timestamp(builder), Staged::Timestamp(value)) => builder.append_value(value),
-            (Builder::Utf8(builder), Staged::Bytes(start, end)) => {
-                builder.append_value(std::str::from_utf8(&scratch[start..end]).expect("it was staged from a str"));
-            }
-            (Builder::Binary(builder), Staged::Bytes(start, end)) => builder.append_value(&scratch[start..end]),
-            (builder, _) => builder.append_null(),
+/// What to say of a value that is not there.
+pub(super) fn missing_value(name: &str) -> String {
+    format!("column `{name}`: the value is missing or null, and the plan wants one")
+}
+
+impl Kind {
+    /// A value from JSON; `None` if it is not what the column wants. Types are taken strictly.
+    pub(super) fn of_json(self, value: Scalar<'_>) -> Option<Cell<'_>> {
+        Some(match (self, value) {
+            (Self::Boolean, Scalar::Boolean(value)) => Cell::Boolean(value),
+            (Self::Int64 | Self::Timestamp, Scalar::Signed(value)) => Cell::Int64(value),
+            (Self::Int64 | Self::Timestamp, Scalar::Unsigned(value)) => Cell::Int64(i64::try_from(value).ok()?),
+            // The nearest float is what a float column means by a whole number.
+            (Self::Float64, Scalar::Signed(value)) => Cell::Float64(value as f64),
+            (Self::Float64, Scalar::Unsigned(value)) => Cell::Float64(value as f64),
+            (Self::Float64, Scalar::Float(value)) => Cell::Float64(value),
+            (Self::Float64, Scalar::Text(text @ ("NaN" | "Infinity" | "-Infinity"))) => self.of_text(text)?,
+            (Self::Timestamp, Scalar::Text(text)) if text.parse::<i64>().is_err() => self.of_text(text)?,
+            (Self::Utf8 | Self::Binary, Scalar::Text(text)) => self.of_text(text)?,
+            _ => return None,
+        })
+    }
+
+    /// A value from text; `None` if it is not what the column wants.
+    pub(super) fn of_text(self, text: &str) -> Option<Cell<'_>> {
+        let trimmed = text.trim();
+        match self {
+            Self::Boolean if trimmed.eq_ignore_ascii_case("true") => Some(Cell::Boolean(true)),
+            Self::Boolean if trimmed.eq_ignore_ascii_case("false") => Some(Cell::Boolean(false)),
+            Self::Boolean | Self::Nested => None,
+            Self::Int64 => trimmed.parse().ok().map(Cell::Int64),
+            Self::Float64 => trimmed.parse().ok().map(Cell::Float64),
+            Self::Timestamp => crate::time::parse_us(trimmed).map(Cell::Int64),
+            Self::Utf8 => Some(Cell::Text(text)),
+            Self::Binary => from_hex(trimmed).map(Cell::Bytes),
+        }
+    }
+
+    /// What to say of a value that the column `name` does not want.
+    pub(super) fn wrong(self, name: &str, found: &str) -> String {
+        let wanted = match self {
+            Self::Boolean => "true or false",
+            Self::Int64 => "a whole number of 64 bits",
+            Self::Float64 => "a number",
+            Self::Timestamp => "an RFC 3339 time (2023-11-14T22:13:20Z) or whole microseconds",
+            Self::Utf8 => "text",
+            Self::Binary => "bytes as hexadecimal digits",
+            Self::Nested => "a list or an object",
+        };
+        format!("column `{name}`: expected {wanted}, found {found}")
+    }
+}
+
+impl Scalar<'_> {
+    /// For messages.
+    pub(super) fn shown(self) -> String {
+        match self {
+            Self::Boolean(value) => value.to_string(),
+            Self::Signed(value) => value.to_string(),
+            Self::Unsigned(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Text(text) => format!("the text `{}`", quote(text)),
         }
     }
 }
 
+impl Column {
+    fn append(&mut self, scratch: &[u8]) {
+        let cell = match self.staged {
+            Staged::Null => Cell::Null,
+            Staged::Boolean(value) => Cell::Boolean(value),
+            Staged::Int64(value) => Cell::Int64(value),
+            Staged::Float64(value) => Cell::Float64(value),
+            Staged::Bytes(start, end) => return self.builder.append_bytes(&scratch[start..end]),
+            Staged::Nested => {
+                if let Builder::Nested(nested) = &mut self.builder {
+                    nested.append_staged();
+                }
+                return;
+            }
+        };
+        self.builder.append(&cell);
+    }
+}
+
 impl Builder {
-    fn append_null(&mut self) {
+    /// For a column; `name` is the way to it.
+    pub(super) fn new(field: &Field, name: &str) -> (Kind, Self) {
+        match field.data_type() {
+            DataType::Boolean => (Kind::Boolean, Self::Boolean(BooleanBuilder::new())),
+            DataType::Int64 => (Kind::Int64, Self::Int64(Int64Builder::new())),
+            DataType::Float64 => (Kind::Float64, Self::Float64(Float64Builder::new())),
+            DataType::Utf8 => (Kind::Utf8, Self::Utf8(StringBuilder::new())),
+            DataType::Binary => (Kind::Binary, Self::Binary(BinaryBuilder::new())),
+            DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => {
+                (Kind::Nested, Self::Nested(Box::new(NestedColumn::new(field, name))))
+            }
+            other => {
+                assert_eq!(type_name(other).as_deref(), Some("timestamp"), "the codec checked the types");
+                (Kind::Timestamp, Self::Timestamp(TimestampMicrosecondBuilder::new()))
+            }
+        }
+    }
+
+    /// Appends a cell that the column's kind made.
+    pub(super) fn append(&mut self, cell: &Cell<'_>) {
+        match (self, cell) {
+            (Self::Boolean(builder), Cell::Boolean(value)) => builder.append_value(*value),
+            (Self::Int64(builder), Cell::Int64(value)) => builder.append_value(*value),
+            (Self::Timestamp(builder), Cell::Int64(value)) => builder.append_value(*value),
+            (Self::Float64(builder), Cell::Float64(value)) => builder.append_value(*value),
+            (builder, Cell::Text(text)) => builder.append_bytes(text.as_bytes()),
+            (builder, Cell::Bytes(bytes)) => builder.append_bytes(bytes),
+            (builder, _) => builder.append_null(),
+        }
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Utf8(builder) => builder.append_value(std::str::from_utf8(bytes).expect("it was staged from a str")),
+            Self::Binary(builder) => builder.append_value(bytes),
+            other => other.append_null(),
+        }
+    }
+
+    pub(super) fn append_null(&mut self) {
         match self {
             Self::Boolean(builder) => builder.append_null(),
             Self::Int64(builder) => builder.append_null(),
@@ -197,10 +324,24 @@ impl Builder {
             Self::Timestamp(builder) => builder.append_null(),
             Self::Utf8(builder) => builder.append_null(),
             Self::Binary(builder) => builder.append_null(),
+            Self::Nested(nested) => nested.append_nothing(),
         }
     }
 
-    fn finish(self) -> ArrayRef {
+    /// Appends a value that nobody looks at.
+    pub(super) fn append_default(&mut self) {
+        match self {
+            Self::Boolean(builder) => builder.append_value(false),
+            Self::Int64(builder) => builder.append_value(0),
+            Self::Float64(builder) => builder.append_value(0.0),
+            Self::Timestamp(builder) => builder.append_value(0),
+            Self::Utf8(builder) => builder.append_value(""),
+            Self::Binary(builder) => builder.append_value([]),
+            Self::Nested(nested) => nested.append_nothing(),
+        }
+    }
+
+    pub(super) fn finish(self) -> ArrayRef {
         match self {
             Self::Boolean(mut builder) => Arc::new(builder.finish()),
             Self::Int64(mut builder) => Arc::new(builder.finish()),
@@ -208,6 +349,7 @@ impl Builder {
             Self::Timestamp(mut builder) => Arc::new(builder.finish()),
             Self::Utf8(mut builder) => Arc::new(builder.finish()),
             Self::Binary(mut builder) => Arc::new(builder.finish()),
+            Self::Nested(nested) => nested.finish(),
         }
     }
 }

@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use millpond_core::schema::TIMESTAMP;
+use millpond_core::schema::{TIMESTAMP, list_of, map_of};
 use millpond_core::{BadRecord, BatchTime, Classify};
 use proptest::prelude::*;
 
@@ -317,4 +317,66 @@ fn nan_comes_back_as_nan() {
         assert_eq!(bad, [""; 0]);
         assert_eq!(jsonl(&found), "{\"real\":\"NaN\"}\n");
     }
+}
+
+fn nested() -> SchemaRef {
+    let line = DataType::Struct(
+        vec![Field::new("item", DataType::Utf8, false), Field::new("n", DataType::Int64, true)].into(),
+    );
+    schema(&[
+        ("lines", list_of(line.clone(), false), false),
+        ("first", line, true),
+        ("prices", map_of(DataType::Utf8, DataType::Float64, true), true),
+        ("by", map_of(DataType::Int64, list_of(TIMESTAMP, false), false), false),
+    ])
+}
+
+#[test]
+fn objects_and_arrays_become_nested_columns_and_objects_and_arrays_again() {
+    let golden = concat!(
+        r#"{"lines":[{"item":"tea","n":2}],"first":{"item":"\"","n":2},"prices":null,"by":{}}"#,
+        "\n",
+        r#"{"lines":[],"first":null,"prices":{"a":0.5,"b":null},"by":{"-1":["1970-01-01T00:00:00Z"]}}"#,
+        "\n",
+        r#"{"lines":[{"item":"","n":-1},{"item":"x","n":null}],"first":null,"prices":{},"by":{"7":[]}}"#,
+        "\n",
+        r#"{"lines":[],"first":{"item":"x","n":null},"prices":null,"by":{}}"#,
+        "\n",
+    );
+    let (batch, bad) = decode(&nested(), Format::Json, golden.as_bytes());
+    assert_eq!(bad, Vec::<String>::new());
+    assert_eq!(jsonl(&batch), golden);
+    assert_eq!(jsonl(&batch.slice(1, 2)), golden.split_inclusive('\n').skip(1).take(2).collect::<String>());
+    let text = |batch: &RecordBatch| {
+        let mut out = Vec::new();
+        Encoding::Text.rows(&mut out, batch, None).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(text(&batch.slice(3, 1)), "[]\t{\"item\":\"x\",\"n\":null}\t\t{}\n");
+}
+
+#[test]
+fn nested_json_of_another_shape_is_a_bad_record_with_its_place() {
+    for (json, says) in [
+        (r#"{"lines":{},"by":{}}"#, "column `lines`: expected a list, found an object"),
+        (r#"{"lines":[1],"by":{}}"#, "column `lines[]`: expected an object, found 1"),
+        (r#"{"lines":[{"n":1}],"by":{}}"#, "column `lines[].item`: the value is missing or null"),
+        (r#"{"lines":[{"item":1}],"by":{}}"#, "column `lines[].item`: expected text, found 1"),
+        (r#"{"lines":[null],"by":{}}"#, "column `lines[]`: the value is missing or null"),
+        (r#"{"lines":[],"by":{"x":[]}}"#, "column `by[]`: expected a whole number of 64 bits, found the key `x`"),
+        (r#"{"lines":[],"by":{"1":[true]}}"#, "column `by[][]`: expected an RFC 3339 time"),
+        (r#"{"lines":[],"by":[]}"#, "column `by`: expected an object, found a list"),
+        (r#"{"lines":[]}"#, "column `by`: the value is missing or null"),
+    ] {
+        let (batch, bad) = decode(&nested(), Format::Json, json.as_bytes());
+        assert_eq!((batch.num_rows(), bad.len()), (0, 1), "{json}");
+        assert!(bad[0].contains(says), "{json}: {bad:?}");
+    }
+}
+
+#[test]
+fn nested_columns_are_refused_for_csv() {
+    let error = try_decode(&nested(), csv(true, false), b"", 10).unwrap_err();
+    assert_eq!(error.code().0, "MP0506");
+    assert!(error.to_string().contains("column `lines` has columns inside, which CSV has no way to write"), "{error}");
 }

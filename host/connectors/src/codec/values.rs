@@ -1,8 +1,10 @@
 //! Columns seen cell by cell, for everything that writes rows as text.
 
+use std::io::{self, Write};
+
 use arrow::array::{
-    Array, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use millpond_core::schema::TIMESTAMP;
@@ -15,10 +17,15 @@ pub(crate) enum Values<'a> {
     Timestamp(&'a TimestampMicrosecondArray),
     Utf8(&'a StringArray),
     Binary(&'a BinaryArray),
+    /// Each field with its name as JSON text.
+    Struct(&'a StructArray, Vec<(String, Values<'a>)>),
+    List(&'a ListArray, Box<Values<'a>>),
+    /// Keys and values.
+    Map(&'a MapArray, Box<[Values<'a>; 2]>),
 }
 
 /// A cell.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Value<'a> {
     Null,
     Boolean(bool),
@@ -28,6 +35,8 @@ pub(crate) enum Value<'a> {
     Timestamp(i64),
     Utf8(&'a str),
     Binary(&'a [u8]),
+    /// A row of a column that has columns inside.
+    Nested(&'a Values<'a>, usize),
 }
 
 impl<'a> Values<'a> {
@@ -44,13 +53,34 @@ impl<'a> Values<'a> {
             DataType::Utf8 => Self::Utf8(column.as_string::<i32>()),
             DataType::Binary => Self::Binary(column.as_binary::<i32>()),
             other if *other == TIMESTAMP => Self::Timestamp(column.as_primitive::<TimestampMicrosecondType>()),
+            DataType::Struct(fields) => {
+                let column = column.as_struct();
+                let fields = fields
+                    .iter()
+                    .zip(column.columns())
+                    .map(|(field, column)| Some((json_text(field.name()), Self::of_column(column.as_ref())?)));
+                Self::Struct(column, fields.collect::<Option<_>>()?)
+            }
+            DataType::List(_) => {
+                let column = column.as_list::<i32>();
+                Self::List(column, Box::new(Self::of_column(column.values().as_ref())?))
+            }
+            DataType::Map(..) => {
+                let column = column.as_map();
+                let entries = [column.keys(), column.values()].map(|column| Self::of_column(column.as_ref()));
+                let [Some(keys), Some(values)] = entries else { return None };
+                Self::Map(column, Box::new([keys, values]))
+            }
             _ => return None,
         })
     }
 
     /// The cell of a row.
-    pub(crate) fn get(&self, row: usize) -> Value<'a> {
-        match *self {
+    pub(crate) fn get(&self, row: usize) -> Value<'_> {
+        match self {
+            Self::Struct(array, _) if array.is_valid(row) => Value::Nested(self, row),
+            Self::List(array, _) if array.is_valid(row) => Value::Nested(self, row),
+            Self::Map(array, _) if array.is_valid(row) => Value::Nested(self, row),
             Self::Boolean(array) if array.is_valid(row) => Value::Boolean(array.value(row)),
             Self::Int64(array) if array.is_valid(row) => Value::Int64(array.value(row)),
             Self::Float64(array) if array.is_valid(row) => Value::Float64(array.value(row)),
@@ -73,8 +103,76 @@ impl Value<'_> {
             Self::Timestamp(us) => crate::time::format_us(us),
             Self::Utf8(text) => text.to_owned(),
             Self::Binary(bytes) => hex(bytes),
+            Self::Nested(..) => self.to_json(),
         }
     }
+
+    fn to_json(self) -> String {
+        let mut json = Vec::new();
+        self.write_json(&mut json).expect("memory can be written");
+        String::from_utf8(json).expect("JSON is UTF-8")
+    }
+
+    /// The cell as JSON. Structs and maps are objects, lists are arrays.
+    pub(crate) fn write_json(self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Null => out.write_all(b"null"),
+            Self::Boolean(value) => write!(out, "{value}"),
+            Self::Int64(value) => write!(out, "{value}"),
+            Self::Float64(value) if value.is_finite() => out.write_all(float(value).as_bytes()),
+            // JSON has no such numbers; the decoder knows these texts.
+            Self::Float64(value) => write!(out, "\"{}\"", float(value)),
+            Self::Timestamp(us) => write!(out, "\"{}\"", crate::time::format_us(us)),
+            Self::Utf8(text) => Ok(serde_json::to_writer(out, text)?),
+            Self::Binary(bytes) => write!(out, "\"{}\"", hex(bytes)),
+            Self::Nested(values, row) => values.write_nested(row, out),
+        }
+    }
+}
+
+impl Values<'_> {
+    fn write_nested(&self, row: usize, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Struct(_, fields) => {
+                for (index, (name, values)) in fields.iter().enumerate() {
+                    out.write_all(if index == 0 { b"{" } else { b"," })?;
+                    write!(out, "{name}:")?;
+                    values.get(row).write_json(out)?;
+                }
+                out.write_all(b"}")
+            }
+            Self::List(list, values) => {
+                out.write_all(b"[")?;
+                let rows = range(list.value_offsets(), row);
+                for at in rows.clone() {
+                    out.write_all(if at == rows.start { b"" } else { b"," })?;
+                    values.get(at).write_json(out)?;
+                }
+                out.write_all(b"]")
+            }
+            Self::Map(map, entries) => {
+                out.write_all(b"{")?;
+                let rows = range(map.value_offsets(), row);
+                for at in rows.clone() {
+                    out.write_all(if at == rows.start { b"" } else { b"," })?;
+                    write!(out, "{}:", json_text(&entries[0].get(at).to_text()))?;
+                    entries[1].get(at).write_json(out)?;
+                }
+                out.write_all(b"}")
+            }
+            _ => self.get(row).write_json(out),
+        }
+    }
+}
+
+/// Which rows of its child a row of a list or map is. Arrow's offsets are never negative.
+fn range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
+    offsets[row].unsigned_abs() as usize..offsets[row + 1].unsigned_abs() as usize
+}
+
+/// Text in quotes, as JSON has it.
+pub(crate) fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// The shortest text that reads back as the same float; without an exponent where that is readable.

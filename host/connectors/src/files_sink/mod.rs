@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use millpond_core::schema::type_name;
+use millpond_core::schema::{is_nested, type_name};
 use millpond_core::{BatchTime, BoxError, OutputMode, PartitionId, Sink, SinkBatch, SinkToken};
 
 pub use self::config::FilesSinkOptions;
@@ -99,6 +99,13 @@ impl FilesSink {
         if self.with_time && !matches!(self.encoding, Encoding::Text) && schema.column_with_name(BATCH_TIME).is_some() {
             return Err(format!(
                 "the plan has a column `{BATCH_TIME}`, and the sink adds one of that name: set batch-time = false"
+            ));
+        }
+        let nested = schema.fields().iter().find(|field| is_nested(field.data_type()));
+        if let (Encoding::Csv { .. }, Some(field)) = (&self.encoding, nested) {
+            return Err(format!(
+                "column `{}` has columns inside, which CSV has no way to write: set format = \"json\"",
+                field.name()
             ));
         }
         match schema.fields().iter().find(|field| type_name(field.data_type()).is_none()) {

@@ -12,8 +12,6 @@ use crate::error::{Error, Result};
 
 /// `wit/dataflow.wit`.
 const NODES_MAX: usize = 1024;
-/// `wit/dataflow.wit`.
-const COLUMNS_MAX: usize = 1024;
 /// `wit/dataflow.wit`, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// `wit/dataflow.wit`.
@@ -106,8 +104,16 @@ fn accumulators(plan: &Plan) -> Result<()> {
 fn columns(node: &Node, columns: &Schema) -> Result<()> {
     let wrong = |reason: String| Err(settings(node, reason));
     let fields = columns.fields();
-    if fields.is_empty() || fields.len() > COLUMNS_MAX {
-        return wrong(format!("has {} columns; 1 to {COLUMNS_MAX} are possible", fields.len()));
+    let count = schema::column_count(fields);
+    if fields.is_empty() || count > schema::COLUMNS_MAX {
+        return wrong(format!("has {count} columns; 1 to {} are possible", schema::COLUMNS_MAX));
+    }
+    let levels = schema::depth(fields);
+    if levels > schema::DEPTH_MAX {
+        return wrong(format!(
+            "has columns inside of columns on {levels} levels, and {} are possible: let lists, maps and structs in each other be fewer",
+            schema::DEPTH_MAX
+        ));
     }
     let mut seen = BTreeSet::new();
     for field in fields {
@@ -130,6 +136,13 @@ fn columns(node: &Node, columns: &Schema) -> Result<()> {
     }
     if node.key_columns > fields.len() {
         let reason = format!("declares {} key columns and has {} columns", node.key_columns, fields.len());
+        return Err(Error::KeyColumns { node: node.name.clone(), reason });
+    }
+    if let Some(field) = fields[..node.key_columns].iter().find(|field| !schema::is_key(field.data_type())) {
+        let reason = format!(
+            "has the key column {}, and lists and maps cannot be keys: make the key of something in them",
+            schema::describe(&Schema::new(vec![field.as_ref().clone()]))
+        );
         return Err(Error::KeyColumns { node: node.name.clone(), reason });
     }
     Ok(())
@@ -254,7 +267,7 @@ fn merge(node: &Node, inputs: &[&Node], merge: &Merge) -> Result<()> {
             (_, _) if field.is_nullable() => false,
             (ColumnMerge::Sum, data_type) => matches!(data_type, DataType::Int64 | DataType::Float64),
             (ColumnMerge::Min | ColumnMerge::Max, data_type) => {
-                !matches!(data_type, DataType::Boolean | DataType::Binary)
+                !matches!(data_type, DataType::Boolean | DataType::Binary) && !schema::is_nested(data_type)
             }
         };
         if !fits {

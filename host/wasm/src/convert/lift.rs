@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, SchemaRef};
-use millpond_core::schema::type_name;
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use millpond_core::schema::{column_count, type_name};
 use millpond_core::{Rejection, StageOutput};
 
 use crate::bindings::job::millpond::plugin::types::{self, ColumnDataResult};
@@ -69,9 +69,10 @@ pub(crate) fn flags(place: &Place, name: &str, len: usize, bytes: Vec<u8>) -> Re
 
 fn record_batch(schema: &SchemaRef, rows: Option<usize>, raw: types::BatchResult) -> Result<RecordBatch, Fault> {
     let fields = schema.fields();
-    if raw.columns.len() != fields.len() {
-        let (found, expected) = (raw.columns.len(), fields.len());
-        return Err(Fault::Schema(format!("it returned {found} columns, and declared {expected}")));
+    let declared = column_count(fields);
+    if raw.columns.len() != declared {
+        let found = raw.columns.len();
+        return Err(Fault::Schema(format!("it returned {found} columns, and declared {declared}")));
     }
     let found = raw.rows as usize;
     if let Some(expected) = rows.filter(|expected| *expected != found) {
@@ -79,39 +80,77 @@ fn record_batch(schema: &SchemaRef, rows: Option<usize>, raw: types::BatchResult
             "the batch has {found} rows, and {expected} are needed: one for each input row or group"
         )));
     }
-    let columns = fields.iter().zip(raw.columns).map(|(field, raw)| column(field, found, raw));
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let mut reader = Columns { columns: raw.columns.into_iter() };
+    let columns =
+        fields.iter().map(|field| reader.column(field, field.name(), found)).collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(found));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| Fault::Malformed(error.to_string()))
 }
 
-fn column(field: &Field, rows: usize, raw: types::ColumnResult) -> Result<ArrayRef, Fault> {
-    let nulls = validity(field, rows, raw.validity)?;
-    let array: ArrayRef = match (field.data_type(), raw.data) {
-        (DataType::Boolean, ColumnDataResult::Boolean(bytes)) => {
-            Arc::new(BooleanArray::new(bitmap(&label(field, "values"), rows, bytes)?, nulls))
-        }
-        (DataType::Int64, ColumnDataResult::Int64(values)) => {
-            Arc::new(Int64Array::new(fixed(field, rows, values)?, nulls))
-        }
-        (DataType::Float64, ColumnDataResult::Float64(values)) => {
-            Arc::new(Float64Array::new(fixed(field, rows, values)?, nulls))
-        }
-        (DataType::Timestamp(..), ColumnDataResult::Timestamp(values)) => {
-            Arc::new(TimestampMicrosecondArray::new(fixed(field, rows, values)?, nulls))
-        }
-        (DataType::Utf8, ColumnDataResult::Utf8(raw)) => Arc::new(text(field, rows, raw, nulls)?),
-        (DataType::Binary, ColumnDataResult::Binary(raw)) => {
-            let (offsets, bytes) = variable(field, rows, raw)?;
-            Arc::new(BinaryArray::try_new(offsets, bytes, nulls).map_err(|error| malformed(field, &error))?)
-        }
-        (expected, other) => {
-            let (expected, found) = (type_name(expected).unwrap_or("another type"), kind(&other));
-            return Err(Fault::Schema(format!("column `{}` is {found}, and was declared {expected}", field.name())));
-        }
-    };
-    Ok(array)
+/// The columns of an answer, of which there are as many as the schema has fields.
+struct Columns {
+    columns: std::vec::IntoIter<types::ColumnResult>,
+}
+
+impl Columns {
+    /// The next column, of so many rows, with its children. `name` is the way to it: `user.tags[]`. How deep columns lie is
+    /// bounded, as it is by the schema.
+    fn column(&mut self, field: &Field, name: &str, rows: usize) -> Result<ArrayRef, Fault> {
+        let raw = self.columns.next().ok_or_else(|| Fault::Schema(format!("column `{name}` is missing")))?;
+        let nulls = validity(field, name, rows, raw.validity)?;
+        let array: ArrayRef = match (field.data_type(), raw.data) {
+            (DataType::Boolean, ColumnDataResult::Boolean(bytes)) => {
+                Arc::new(BooleanArray::new(bitmap(&label(name, "values"), rows, bytes)?, nulls))
+            }
+            (DataType::Int64, ColumnDataResult::Int64(values)) => {
+                Arc::new(Int64Array::new(fixed(name, rows, values)?, nulls))
+            }
+            (DataType::Float64, ColumnDataResult::Float64(values)) => {
+                Arc::new(Float64Array::new(fixed(name, rows, values)?, nulls))
+            }
+            (DataType::Timestamp(..), ColumnDataResult::Timestamp(values)) => {
+                Arc::new(TimestampMicrosecondArray::new(fixed(name, rows, values)?, nulls))
+            }
+            (DataType::Utf8, ColumnDataResult::Utf8(raw)) => Arc::new(text(name, rows, raw, nulls)?),
+            (DataType::Binary, ColumnDataResult::Binary(raw)) => {
+                let (offsets, bytes) = variable(name, rows, raw)?;
+                Arc::new(BinaryArray::try_new(offsets, bytes, nulls).map_err(|error| malformed(name, &error))?)
+            }
+            (DataType::Struct(fields), ColumnDataResult::Struct) => {
+                Arc::new(self.structure(fields, name, rows, nulls)?)
+            }
+            (DataType::List(item), ColumnDataResult::List(raw)) => {
+                let (offsets, count) = list(name, rows, raw)?;
+                let values = self.column(item, &format!("{name}[]"), count)?;
+                let array = ListArray::try_new(Arc::clone(item), offsets, values, nulls);
+                Arc::new(array.map_err(|error| malformed(name, &error))?)
+            }
+            (DataType::Map(entries, sorted), ColumnDataResult::Map(raw)) => {
+                let (offsets, count) = list(name, rows, raw)?;
+                let values = self.column(entries, &format!("{name}[]"), count)?;
+                let array = MapArray::try_new(Arc::clone(entries), offsets, values.as_struct().clone(), nulls, *sorted);
+                Arc::new(array.map_err(|error| malformed(name, &error))?)
+            }
+            (expected, other) => {
+                let (expected, found) = (type_name(expected).unwrap_or_else(|| "another type".into()), kind(&other));
+                return Err(Fault::Schema(format!("column `{name}` is {found}, and was declared {expected}")));
+            }
+        };
+        Ok(array)
+    }
+
+    fn structure(
+        &mut self,
+        fields: &Fields,
+        name: &str,
+        rows: usize,
+        nulls: Option<NullBuffer>,
+    ) -> Result<StructArray, Fault> {
+        let columns = fields.iter().map(|field| self.column(field, &format!("{name}.{}", field.name()), rows));
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        StructArray::try_new(fields.clone(), columns, nulls).map_err(|error| malformed(name, &error))
+    }
 }
 
 fn kind(data: &ColumnDataResult) -> &'static str {
@@ -122,24 +161,27 @@ fn kind(data: &ColumnDataResult) -> &'static str {
         ColumnDataResult::Utf8(_) => "utf8",
         ColumnDataResult::Binary(_) => "binary",
         ColumnDataResult::Timestamp(_) => "timestamp",
+        ColumnDataResult::Struct => "struct",
+        ColumnDataResult::List(_) => "list",
+        ColumnDataResult::Map(_) => "map",
     }
 }
 
-fn label(field: &Field, part: &str) -> String {
-    format!("the {part} of column `{}`", field.name())
+fn label(name: &str, part: &str) -> String {
+    format!("the {part} of column `{name}`")
 }
 
-fn malformed(field: &Field, error: &dyn std::fmt::Display) -> Fault {
-    Fault::Malformed(format!("column `{}`: {error}", field.name()))
+fn malformed(name: &str, error: &dyn std::fmt::Display) -> Fault {
+    Fault::Malformed(format!("column `{name}`: {error}"))
 }
 
-fn validity(field: &Field, rows: usize, bytes: Option<Vec<u8>>) -> Result<Option<NullBuffer>, Fault> {
+fn validity(field: &Field, name: &str, rows: usize, bytes: Option<Vec<u8>>) -> Result<Option<NullBuffer>, Fault> {
     let Some(bytes) = bytes else { return Ok(None) };
     if !field.is_nullable() {
-        let reason = format!("column `{}` came with a validity bitmap, and was declared as never null", field.name());
+        let reason = format!("column `{name}` came with a validity bitmap, and was declared as never null");
         return Err(Fault::Schema(reason));
     }
-    let nulls = NullBuffer::new(bitmap(&label(field, "validity"), rows, bytes)?);
+    let nulls = NullBuffer::new(bitmap(&label(name, "validity"), rows, bytes)?);
     Ok(Some(nulls).filter(|nulls| nulls.null_count() > 0))
 }
 
@@ -152,24 +194,37 @@ fn bitmap(label: &str, len: usize, bytes: Vec<u8>) -> Result<BooleanBuffer, Faul
 }
 
 fn fixed<T: arrow::datatypes::ArrowNativeType>(
-    field: &Field,
+    name: &str,
     rows: usize,
     values: Vec<T>,
 ) -> Result<ScalarBuffer<T>, Fault> {
     if values.len() != rows {
         let found = values.len();
-        return Err(Fault::Malformed(format!(
-            "column `{}` has {found} values, and the batch has {rows} rows",
-            field.name()
-        )));
+        return Err(Fault::Malformed(format!("column `{name}` has {found} values, and there are {rows} rows")));
     }
     Ok(values.into())
 }
 
 /// Checks offsets against bytes. What comes out can be sliced at every row.
-fn variable(field: &Field, rows: usize, raw: types::VarDataResult) -> Result<(OffsetBuffer<i32>, Buffer), Fault> {
+fn variable(name: &str, rows: usize, raw: types::VarDataResult) -> Result<(OffsetBuffer<i32>, Buffer), Fault> {
     let types::VarDataResult { offsets, bytes } = raw;
-    let name = field.name();
+    let (offsets, last) = ascending(name, rows, offsets, "bytes")?;
+    if last != bytes.len() {
+        let found = bytes.len();
+        return Err(Fault::Malformed(format!(
+            "the last offset of column `{name}` is {last}, and it has {found} bytes"
+        )));
+    }
+    Ok((offsets, Buffer::from_vec(bytes)))
+}
+
+/// Checks the offsets of a list or map; how many rows its child has.
+fn list(name: &str, rows: usize, offsets: Vec<u32>) -> Result<(OffsetBuffer<i32>, usize), Fault> {
+    ascending(name, rows, offsets, "values")
+}
+
+/// Checks that offsets begin at 0 and never go back; the last comes beside them.
+fn ascending(name: &str, rows: usize, offsets: Vec<u32>, what: &str) -> Result<(OffsetBuffer<i32>, usize), Fault> {
     if Some(offsets.len()) != rows.checked_add(1) {
         let found = offsets.len();
         return Err(Fault::Malformed(format!(
@@ -186,35 +241,23 @@ fn variable(field: &Field, rows: usize, raw: types::VarDataResult) -> Result<(Of
         )));
     }
     let last = offsets[rows];
-    if last as usize != bytes.len() {
-        let found = bytes.len();
-        return Err(Fault::Malformed(format!(
-            "the last offset of column `{name}` is {last}, and it has {found} bytes"
-        )));
-    }
     if i32::try_from(last).is_err() {
-        return Err(Fault::Malformed(format!("column `{name}` has {last} bytes, and a column holds less than 2 GiB")));
+        return Err(Fault::Malformed(format!("column `{name}` has {last} {what}, and a column holds less than 2^31")));
     }
     // All are below 2^31 and in order, so their bits mean the same with a sign, and `OffsetBuffer::new` does not panic.
-    let offsets = OffsetBuffer::new(ScalarBuffer::new(Buffer::from_vec(offsets), 0, rows + 1));
-    Ok((offsets, Buffer::from_vec(bytes)))
+    Ok((OffsetBuffer::new(ScalarBuffer::new(Buffer::from_vec(offsets), 0, rows + 1)), last as usize))
 }
 
-fn text(
-    field: &Field,
-    rows: usize,
-    raw: types::VarDataResult,
-    nulls: Option<NullBuffer>,
-) -> Result<StringArray, Fault> {
-    let (offsets, bytes) = variable(field, rows, raw)?;
+fn text(name: &str, rows: usize, raw: types::VarDataResult, nulls: Option<NullBuffer>) -> Result<StringArray, Fault> {
+    let (offsets, bytes) = variable(name, rows, raw)?;
     // Checks the bytes as a whole, then that every offset is at a character's start.
     StringArray::try_new(offsets.clone(), bytes.clone(), nulls).map_err(|error| {
         let bad = offsets
             .windows(2)
             .position(|pair| std::str::from_utf8(&bytes[pair[0] as usize..pair[1] as usize]).is_err());
         match bad {
-            Some(row) => Fault::NotUtf8(format!("column `{}`, row {row}", field.name())),
-            None => malformed(field, &error),
+            Some(row) => Fault::NotUtf8(format!("column `{name}`, row {row}")),
+            None => malformed(name, &error),
         }
     })
 }

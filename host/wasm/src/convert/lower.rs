@@ -1,13 +1,16 @@
 //! Arrow batches as the contract's columns: borrowed wherever the layout allows.
 //!
 //! A sliced array is made to begin at 0: offsets are rebased and bitmaps that begin inside a byte are shifted, which copies
-//! those (small) buffers once; the bytes and numbers themselves are only ever borrowed.
+//! those (small) buffers once; the bytes and numbers themselves are only ever borrowed. Nested columns become a flat list:
+//! a column is followed by its children, of which only the rows that the column uses cross.
 
 use std::borrow::Cow;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
 use arrow::buffer::{BooleanBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use millpond_core::TaskInfo;
 
 use crate::bindings::job::millpond::plugin::types;
@@ -30,6 +33,16 @@ enum LoweredData<'a> {
     Utf8(Cow<'a, [u32]>, &'a [u8]),
     Binary(Cow<'a, [u32]>, &'a [u8]),
     Timestamp(&'a [i64]),
+    Struct,
+    List(Cow<'a, [u32]>),
+    Map(Cow<'a, [u32]>),
+}
+
+/// Rows `start..start + len` of an array.
+#[derive(Clone, Copy)]
+struct Rows {
+    start: usize,
+    len: usize,
 }
 
 /// Why a batch cannot cross.
@@ -44,13 +57,15 @@ pub(crate) enum LowerError {
 impl<'a> Lowered<'a> {
     pub(crate) fn try_new(batch: &'a RecordBatch) -> Result<Self, LowerError> {
         let rows = u32::try_from(batch.num_rows()).map_err(|_| LowerError::TooManyRows(batch.num_rows()))?;
-        let columns = batch.columns().iter().enumerate().map(|(number, array)| {
-            column(array).ok_or_else(|| LowerError::UnsupportedType {
-                column: batch.schema_ref().field(number).name().clone(),
+        let mut columns = Vec::with_capacity(batch.num_columns());
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let all = Rows { start: 0, len: array.len() };
+            column(field, array, all, &mut columns).ok_or_else(|| LowerError::UnsupportedType {
+                column: field.name().clone(),
                 data_type: array.data_type().to_string(),
-            })
-        });
-        Ok(Self { rows, columns: columns.collect::<Result<_, _>>()? })
+            })?;
+        }
+        Ok(Self { rows, columns })
     }
 
     /// The columns as the bindings want them. Keep them while the batch of [`Lowered::batch`] is in use.
@@ -78,61 +93,96 @@ impl LoweredData<'_> {
             Self::Utf8(offsets, bytes) => types::ColumnDataParam::Utf8(types::VarDataParam { offsets, bytes }),
             Self::Binary(offsets, bytes) => types::ColumnDataParam::Binary(types::VarDataParam { offsets, bytes }),
             Self::Timestamp(values) => types::ColumnDataParam::Timestamp(values),
+            Self::Struct => types::ColumnDataParam::Struct,
+            Self::List(offsets) => types::ColumnDataParam::List(offsets),
+            Self::Map(offsets) => types::ColumnDataParam::Map(offsets),
         }
     }
 }
 
-fn column(array: &ArrayRef) -> Option<LoweredColumn<'_>> {
-    let data = match array.data_type() {
-        DataType::Boolean => LoweredData::Boolean(bitmap(array.as_boolean().values())),
-        DataType::Int64 => LoweredData::Int64(array.as_primitive::<Int64Type>().values()),
-        DataType::Float64 => LoweredData::Float64(array.as_primitive::<Float64Type>().values()),
+/// Appends these rows of a column, and then its children. `None` if its type is not one of the contract's.
+fn column<'a>(field: &Field, array: &'a dyn Array, rows: Rows, out: &mut Vec<LoweredColumn<'a>>) -> Option<()> {
+    // Where a struct is null its fields may be null too, also those that never are.
+    let nulls = array.nulls().filter(|nulls| field.is_nullable() && nulls.null_count() > 0);
+    let validity = nulls.map(|nulls| bitmap(nulls.inner(), rows));
+    let push = |data| out.push(LoweredColumn { data, validity });
+    match array.data_type() {
+        DataType::Boolean => push(LoweredData::Boolean(bitmap(array.as_boolean().values(), rows))),
+        DataType::Int64 => push(LoweredData::Int64(fixed::<Int64Type>(array, rows))),
+        DataType::Float64 => push(LoweredData::Float64(fixed::<Float64Type>(array, rows))),
+        DataType::Timestamp(TimeUnit::Microsecond, None) => {
+            push(LoweredData::Timestamp(fixed::<TimestampMicrosecondType>(array, rows)));
+        }
         DataType::Utf8 => {
             let array: &StringArray = array.as_string();
-            let (offsets, bytes) = variable(array.offsets(), array.value_data());
-            LoweredData::Utf8(offsets, bytes)
+            let (offsets, bytes) = variable(array.offsets(), array.value_data(), rows);
+            push(LoweredData::Utf8(offsets, bytes));
         }
         DataType::Binary => {
             let array: &BinaryArray = array.as_binary();
-            let (offsets, bytes) = variable(array.offsets(), array.value_data());
-            LoweredData::Binary(offsets, bytes)
+            let (offsets, bytes) = variable(array.offsets(), array.value_data(), rows);
+            push(LoweredData::Binary(offsets, bytes));
         }
-        DataType::Timestamp(TimeUnit::Microsecond, None) => {
-            LoweredData::Timestamp(array.as_primitive::<TimestampMicrosecondType>().values())
+        DataType::Struct(fields) => {
+            push(LoweredData::Struct);
+            for (field, array) in fields.iter().zip(array.as_struct().columns()) {
+                column(field, array, rows, out)?;
+            }
+        }
+        DataType::List(item) => {
+            let array = array.as_list::<i32>();
+            let (offsets, values) = list(array.offsets(), rows);
+            push(LoweredData::List(offsets));
+            column(item, array.values(), values, out)?;
+        }
+        DataType::Map(entries, _) => {
+            let array = array.as_map();
+            let (offsets, values) = list(array.offsets(), rows);
+            push(LoweredData::Map(offsets));
+            column(entries, array.entries(), values, out)?;
         }
         _ => return None,
-    };
-    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-    Some(LoweredColumn { data, validity: nulls.map(|nulls| bitmap(nulls.inner())) })
+    }
+    Some(())
+}
+
+fn fixed<T: ArrowPrimitiveType>(array: &dyn Array, rows: Rows) -> &[T::Native] {
+    &array.as_primitive::<T>().values()[rows.start..rows.start + rows.len]
 }
 
 /// The bytes of a bitmap that begins at bit 0.
-fn bitmap(bits: &BooleanBuffer) -> Cow<'_, [u8]> {
-    let bytes = bits.len().div_ceil(8);
-    if bits.offset().is_multiple_of(8) {
-        let start = bits.offset() / 8;
-        Cow::Borrowed(&bits.values()[start..start + bytes])
+fn bitmap(bits: &BooleanBuffer, rows: Rows) -> Cow<'_, [u8]> {
+    let bytes = rows.len.div_ceil(8);
+    let start = bits.offset() + rows.start;
+    if start.is_multiple_of(8) {
+        Cow::Borrowed(&bits.values()[start / 8..start / 8 + bytes])
     } else {
-        Cow::Owned(bits.sliced().as_slice()[..bytes].to_vec())
+        Cow::Owned(bits.slice(rows.start, rows.len).sliced().as_slice()[..bytes].to_vec())
     }
 }
 
 /// Offsets from 0, and the bytes that they are into.
-fn variable<'a>(offsets: &'a OffsetBuffer<i32>, bytes: &'a [u8]) -> (Cow<'a, [u32]>, &'a [u8]) {
+fn variable<'a>(offsets: &'a OffsetBuffer<i32>, bytes: &'a [u8], rows: Rows) -> (Cow<'a, [u32]>, &'a [u8]) {
+    let (offsets, used) = list(offsets, rows);
+    (offsets, &bytes[used.start..used.start + used.len])
+}
+
+/// Offsets from 0, and the rows that they are into.
+fn list(offsets: &OffsetBuffer<i32>, rows: Rows) -> (Cow<'_, [u32]>, Rows) {
     // Arrow's offsets are never negative, so their bits mean the same without a sign.
     let unsigned: &[u32] = offsets.inner().inner().typed_data();
-    let unsigned = &unsigned[..offsets.len()];
-    let (first, last) = (unsigned[0], unsigned[unsigned.len() - 1]);
-    let bytes = &bytes[first as usize..last as usize];
+    let unsigned = &unsigned[rows.start..=rows.start + rows.len];
+    let (first, last) = (unsigned[0], unsigned[rows.len]);
+    let used = Rows { start: first as usize, len: (last - first) as usize };
     match first {
-        0 => (Cow::Borrowed(unsigned), bytes),
-        first => (unsigned.iter().map(|offset| offset - first).collect(), bytes),
+        0 => (Cow::Borrowed(unsigned), used),
+        first => (unsigned.iter().map(|offset| offset - first).collect(), used),
     }
 }
 
 /// A bitmap without nulls, for `present`.
 pub(crate) fn flags(flags: &BooleanArray) -> Cow<'_, [u8]> {
-    bitmap(flags.values())
+    bitmap(flags.values(), Rows { start: 0, len: flags.len() })
 }
 
 pub(crate) fn task(task: &TaskInfo) -> types::TaskInfo {

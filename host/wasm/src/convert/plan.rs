@@ -8,11 +8,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use millpond_core::plan::{
     ColumnMerge, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
 };
-use millpond_core::schema::TIMESTAMP;
+use millpond_core::schema::{COLUMNS_MAX, DEPTH_MAX, TIMESTAMP, is_nested, list_of, map_of};
 use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Operator, Plan};
 
 use super::lift;
@@ -20,7 +20,6 @@ use crate::bindings::job::millpond::plugin::{dataflow, types};
 use crate::error::{Error, Place, Result, is_printable, printable};
 
 const NODES_MAX: usize = 1024;
-const COLUMNS_MAX: usize = 1024;
 pub(crate) const ACCUMULATORS_MAX: usize = 256;
 const NODE_NAME_BYTES_MAX: usize = 128;
 const COLUMN_NAME_BYTES_MAX: usize = 256;
@@ -152,25 +151,133 @@ fn sort(raw: dataflow::Sort) -> Sort {
 
 fn schema(place: &Place, subject: impl Fn() -> String, raw: Vec<types::Field>) -> Result<SchemaRef> {
     size(place, &subject, "columns", raw.len(), COLUMNS_MAX)?;
+    let mut reader = FieldReader { place, subject: &subject, fields: raw.into_iter() };
+    let mut fields = Vec::new();
     let mut seen = BTreeSet::new();
-    for field in &raw {
-        name(place, &subject, "column", &field.name, COLUMN_NAME_BYTES_MAX)?;
-        if !seen.insert(field.name.as_str()) {
-            return Err(bad_name(place, subject(), "column", &field.name, "is there twice"));
-        }
+    while let Some(field) = reader.next(&mut seen, 1)? {
+        fields.push(field);
     }
-    let field = |raw: types::Field| Field::new(raw.name, data_type(raw.data_type), raw.nullable);
-    Ok(Arc::new(Schema::new(raw.into_iter().map(field).collect::<Vec<_>>())))
+    Ok(Arc::new(Schema::new(fields)))
 }
 
-fn data_type(raw: types::DataType) -> DataType {
-    match raw {
-        types::DataType::Boolean => DataType::Boolean,
-        types::DataType::Int64 => DataType::Int64,
-        types::DataType::Float64 => DataType::Float64,
-        types::DataType::Utf8 => DataType::Utf8,
-        types::DataType::Binary => DataType::Binary,
-        types::DataType::Timestamp => TIMESTAMP,
+/// Reads fields that are followed by their children.
+struct FieldReader<'a> {
+    place: &'a Place,
+    subject: &'a dyn Fn() -> String,
+    fields: std::vec::IntoIter<types::Field>,
+}
+
+impl FieldReader<'_> {
+    /// The next field with its children; `siblings` are the names before it. `None` at the end.
+    fn next(&mut self, siblings: &mut BTreeSet<String>, level: usize) -> Result<Option<Field>> {
+        let Some(raw) = self.fields.next() else { return Ok(None) };
+        name(self.place, self.subject, "column", &raw.name, COLUMN_NAME_BYTES_MAX)?;
+        if !siblings.insert(raw.name.clone()) {
+            return Err(bad_name(self.place, (self.subject)(), "column", &raw.name, "is there twice"));
+        }
+        let data_type = self.data_type(&raw, level)?;
+        Ok(Some(Field::new(raw.name, data_type, raw.nullable)))
+    }
+
+    /// The only child of a list or map, whose name is not looked at.
+    fn child(&mut self, parent: &str, level: usize) -> Result<(DataType, bool)> {
+        let raw = self.fields.next().ok_or_else(|| self.ends_early(parent))?;
+        let inner = types::Field { name: format!("{parent}[]"), ..raw };
+        Ok((self.data_type(&inner, level)?, inner.nullable))
+    }
+
+    /// The type of a field whose children follow.
+    fn data_type(&mut self, raw: &types::Field, level: usize) -> Result<DataType> {
+        if level > DEPTH_MAX {
+            return Err(Error::PlanDepth {
+                place: Box::new(self.place.clone()),
+                subject: (self.subject)(),
+                column: printable(&raw.name, LABEL_BYTES_MAX),
+                levels: level,
+                max: DEPTH_MAX,
+            });
+        }
+        if raw.children != wanted_children(raw) {
+            let wanted = if raw.data_type == types::DataType::Struct {
+                "at least 1".into()
+            } else {
+                wanted_children(raw).to_string()
+            };
+            return Err(self.wrong(
+                &raw.name,
+                format!("it declares {} children, and a {} has {wanted}", raw.children, kind(raw.data_type)),
+            ));
+        }
+        Ok(match raw.data_type {
+            types::DataType::Boolean => DataType::Boolean,
+            types::DataType::Int64 => DataType::Int64,
+            types::DataType::Float64 => DataType::Float64,
+            types::DataType::Utf8 => DataType::Utf8,
+            types::DataType::Binary => DataType::Binary,
+            types::DataType::Timestamp => TIMESTAMP,
+            types::DataType::Struct => {
+                let mut fields = Vec::new();
+                let mut seen = BTreeSet::new();
+                for _ in 0..raw.children {
+                    let field = self.next(&mut seen, level + 1)?;
+                    fields.push(field.ok_or_else(|| self.ends_early(&raw.name))?);
+                }
+                DataType::Struct(Fields::from(fields))
+            }
+            types::DataType::List => {
+                let (item, nullable) = self.child(&raw.name, level + 1)?;
+                list_of(item, nullable)
+            }
+            types::DataType::Map => self.map(&raw.name, level)?,
+        })
+    }
+
+    fn map(&mut self, column: &str, level: usize) -> Result<DataType> {
+        let (entries, nullable) = self.child(column, level + 1)?;
+        let DataType::Struct(entry) = entries else {
+            return Err(self.wrong(column, "the child of a map is a struct of key and value".to_owned()));
+        };
+        match &entry[..] {
+            [key, value] if !nullable && !key.is_nullable() && !is_nested(key.data_type()) => {
+                Ok(map_of(key.data_type().clone(), value.data_type().clone(), value.is_nullable()))
+            }
+            _ => Err(self.wrong(
+                column,
+                "the child of a map is a struct of two fields that is never null, and its key is never null and has no children"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn ends_early(&self, column: &str) -> Error {
+        self.wrong(column, "the schema ends before its children".to_owned())
+    }
+
+    fn wrong(&self, column: &str, reason: String) -> Error {
+        Error::PlanSchema {
+            place: Box::new(self.place.clone()),
+            subject: (self.subject)(),
+            column: printable(column, LABEL_BYTES_MAX),
+            reason,
+        }
+    }
+}
+
+/// How many children a field of this type has; of a struct, as many as it says.
+fn wanted_children(raw: &types::Field) -> u32 {
+    match raw.data_type {
+        types::DataType::Struct => raw.children.max(1),
+        types::DataType::List | types::DataType::Map => 1,
+        _ => 0,
+    }
+}
+
+fn kind(data_type: types::DataType) -> &'static str {
+    match data_type {
+        types::DataType::Struct => "struct",
+        types::DataType::List => "list",
+        types::DataType::Map => "map",
+        _ => "column without columns inside",
     }
 }
 

@@ -1,12 +1,14 @@
-//! Batches of every type for property tests: with nulls, sliced and empty.
+//! Batches of every type for property tests: with nulls, sliced and empty. Those of random nested schemas grow from one number.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
+    StringArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use millpond_core::schema::TIMESTAMP;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use millpond_core::schema::{TIMESTAMP, list_of, map_of};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -66,4 +68,118 @@ fn columns(rows: &[Row], no_nulls: bool) -> RecordBatch {
     ];
     let arrays = all.into_iter().flat_map(|[nullable, never]| [never, nullable]).collect();
     RecordBatch::try_new(every_type(), arrays).unwrap()
+}
+
+/// The columns of the test guest's graph `nested`.
+pub(crate) fn nested() -> SchemaRef {
+    let user = DataType::Struct(Fields::from(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("tags", list_of(DataType::Utf8, true), false),
+    ]));
+    Arc::new(Schema::new(vec![
+        Field::new("line", DataType::Utf8, false),
+        Field::new("users", list_of(user.clone(), true), false),
+        Field::new("user", user, true),
+        Field::new("by", map_of(DataType::Utf8, list_of(DataType::Float64, false), true), true),
+    ]))
+}
+
+fn data_type() -> impl Strategy<Value = DataType> {
+    let leaf = prop::sample::select(vec![
+        DataType::Boolean,
+        DataType::Int64,
+        DataType::Float64,
+        DataType::Utf8,
+        DataType::Binary,
+        TIMESTAMP,
+    ]);
+    let key = prop::sample::select(vec![DataType::Utf8, DataType::Int64, DataType::Boolean]);
+    leaf.prop_recursive(4, 12, 3, move |inner| {
+        prop_oneof![
+            (inner.clone(), any::<bool>()).prop_map(|(item, nullable)| list_of(item, nullable)),
+            (key.clone(), inner.clone(), any::<bool>()).prop_map(|(key, value, nullable)| map_of(key, value, nullable)),
+            vec((inner, any::<bool>()), 1..4).prop_map(|fields| {
+                let fields = fields.into_iter().enumerate();
+                DataType::Struct(fields.map(|(at, (inner, null))| Field::new(format!("f{at}"), inner, null)).collect())
+            }),
+        ]
+    })
+}
+
+/// A batch of a random schema, often a slice.
+pub(crate) fn any_batch() -> impl Strategy<Value = RecordBatch> {
+    let schema = vec((data_type(), any::<bool>()), 1..4).prop_map(|columns| {
+        let columns = columns.into_iter().enumerate();
+        let fields: Vec<_> = columns.map(|(at, (inner, null))| Field::new(format!("c{at}"), inner, null)).collect();
+        Arc::new(Schema::new(fields))
+    });
+    (schema, any::<u64>()).prop_map(|(schema, seed)| batch_of(&schema, seed))
+}
+
+/// A batch of a schema, often a slice.
+pub(crate) fn batch_of(schema: &SchemaRef, seed: u64) -> RecordBatch {
+    let mut random = Random(seed);
+    let rows = random.below(30);
+    let columns = schema.fields().iter().map(|field| random.column(field, rows)).collect();
+    let whole = RecordBatch::try_new(Arc::clone(schema), columns).unwrap();
+    let start = random.below(rows + 1);
+    let len = random.below(rows - start + 1);
+    whole.slice(start, len)
+}
+
+/// SplitMix64: enough to vary data.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ mixed >> 29
+    }
+
+    /// Less than `end`, which is not 0.
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn text(&mut self) -> String {
+        let chars = ['a', 'é', '水', '🦆', '\0'];
+        (0..self.below(4)).map(|_| chars[self.below(chars.len())]).collect()
+    }
+
+    fn column(&mut self, field: &Field, rows: usize) -> ArrayRef {
+        let nulls: Option<NullBuffer> = field.is_nullable().then(|| (0..rows).map(|_| self.below(3) > 0).collect());
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+        let numbers: Vec<i64> = (0..rows).map(|_| self.next().cast_signed()).collect();
+        let mut ends = vec![0];
+        (0..rows).for_each(|row| ends.push(ends[row] + self.below(4) as i32));
+        let count = ends[rows] as usize;
+        let ends = OffsetBuffer::new(ends.into());
+        match field.data_type() {
+            DataType::Boolean => Arc::new(BooleanArray::new(numbers.iter().map(|number| *number > 0).collect(), nulls)),
+            DataType::Int64 => Arc::new(Int64Array::new(numbers.into(), nulls)),
+            DataType::Float64 => {
+                Arc::new(Float64Array::new(numbers.iter().map(|number| *number as f64 / 1e9).collect(), nulls))
+            }
+            DataType::Utf8 => {
+                let texts: Vec<String> = (0..rows).map(|_| self.text()).collect();
+                let (ends, bytes, _) = StringArray::from(texts).into_parts();
+                Arc::new(StringArray::new(ends, bytes, nulls))
+            }
+            DataType::Binary => {
+                let bytes: Vec<u8> = (0..count).map(|_| self.next() as u8).collect();
+                Arc::new(BinaryArray::new(ends, bytes.into(), nulls))
+            }
+            DataType::List(item) => Arc::new(ListArray::new(Arc::clone(item), ends, self.column(item, count), nulls)),
+            DataType::Map(entries, sorted) => {
+                let values = self.column(entries, count).as_struct().clone();
+                Arc::new(MapArray::new(Arc::clone(entries), ends, values, nulls, *sorted))
+            }
+            DataType::Struct(fields) => {
+                let columns = fields.iter().map(|field| self.column(field, rows)).collect();
+                Arc::new(StructArray::new(fields.clone(), columns, nulls))
+            }
+            _ => Arc::new(TimestampMicrosecondArray::new(numbers.into(), nulls)),
+        }
+    }
 }

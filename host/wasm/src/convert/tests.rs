@@ -31,6 +31,9 @@ fn echo(batch: &RecordBatch) -> BatchResult {
             ColumnDataParam::Utf8(data) => ColumnDataResult::Utf8(variable(data)),
             ColumnDataParam::Binary(data) => ColumnDataResult::Binary(variable(data)),
             ColumnDataParam::Timestamp(values) => ColumnDataResult::Timestamp(values.to_vec()),
+            ColumnDataParam::Struct => ColumnDataResult::Struct,
+            ColumnDataParam::List(offsets) => ColumnDataResult::List(offsets.to_vec()),
+            ColumnDataParam::Map(offsets) => ColumnDataResult::Map(offsets.to_vec()),
         },
         validity: column.validity.map(<[u8]>::to_vec),
     };
@@ -44,12 +47,24 @@ fn place() -> Place {
 /// The test guest that passes rows with every type on.
 fn pass_through() -> &'static JobComponent {
     static JOB: OnceLock<JobComponent> = OnceLock::new();
-    JOB.get_or_init(|| {
-        let component = componentize(&guests::core_module("hostile")).unwrap();
-        let params = vec![("graph".to_owned(), "types".to_owned())];
-        let options = LoadOptions { job: "pass".into(), params, ..LoadOptions::default() };
-        WasmEngine::try_new(EngineOptions::default()).unwrap().load_job(&options, &component).unwrap()
-    })
+    JOB.get_or_init(|| load("types"))
+}
+
+/// The test guest that passes nested rows on.
+fn pass_nested() -> &'static JobComponent {
+    static JOB: OnceLock<JobComponent> = OnceLock::new();
+    JOB.get_or_init(|| load("nested"))
+}
+
+fn load(graph: &str) -> JobComponent {
+    let component = componentize(&guests::core_module("hostile")).unwrap();
+    let params = vec![("graph".to_owned(), graph.to_owned())];
+    let options = LoadOptions { job: "pass".into(), params, ..LoadOptions::default() };
+    WasmEngine::try_new(EngineOptions::default()).unwrap().load_job(&options, &component).unwrap()
+}
+
+fn task() -> TaskInfo {
+    TaskInfo { batch_time: BatchTime(1), partition: PartitionId(0), partitions: 1, attempt: 0 }
 }
 
 fn assert_valid(batch: &RecordBatch) {
@@ -63,8 +78,15 @@ proptest! {
 
     #[test]
     fn every_batch_crosses_into_a_guest_and_back_unchanged(batch in strategies::batch()) {
-        let task = TaskInfo { batch_time: BatchTime(1), partition: PartitionId(0), partitions: 1, attempt: 0 };
-        let output = pass_through().run_stage(NodeId(1), &task, &batch).unwrap();
+        let output = pass_through().run_stage(NodeId(1), &task(), &batch).unwrap();
+        assert_valid(&output.batch);
+        prop_assert_eq!(output.batch, batch);
+    }
+
+    #[test]
+    fn nested_columns_cross_into_a_guest_and_back_unchanged(seed: u64) {
+        let batch = strategies::batch_of(&strategies::nested(), seed);
+        let output = pass_nested().run_stage(NodeId(1), &task(), &batch).unwrap();
         assert_valid(&output.batch);
         prop_assert_eq!(output.batch, batch);
     }
@@ -74,7 +96,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn lifting_what_was_lowered_gives_the_same(batch in strategies::batch()) {
+    fn lifting_what_was_lowered_gives_the_same(batch in prop_oneof![strategies::batch(), strategies::any_batch()]) {
         let raw = echo(&batch);
         prop_assert!(is_well_formed(&batch.schema(), &raw));
         let lifted = lift::batch(&place(), &batch.schema(), Some(batch.num_rows()), raw).unwrap();
@@ -84,7 +106,7 @@ proptest! {
 
     #[test]
     fn mutated_answers_are_accepted_exactly_when_they_are_well_formed(
-        batch in strategies::batch(),
+        batch in prop_oneof![strategies::batch(), strategies::any_batch()],
         mutations in prop::collection::vec(mutation(), 0..4),
     ) {
         let mut raw = echo(&batch);
@@ -104,12 +126,13 @@ proptest! {
 
 /// The contract's rules once more, row by row, as plainly as can be.
 fn is_well_formed(schema: &SchemaRef, raw: &BatchResult) -> bool {
+    let mut columns = raw.columns.iter();
     let rows = raw.rows as usize;
-    raw.columns.len() == schema.fields().len()
-        && schema.fields().iter().zip(&raw.columns).all(|(field, column)| is_well_formed_column(field, rows, column))
+    schema.fields().iter().all(|field| is_well_formed_column(field, rows, &mut columns)) && columns.next().is_none()
 }
 
-fn is_well_formed_column(field: &Field, rows: usize, column: &ColumnResult) -> bool {
+fn is_well_formed_column(field: &Field, rows: usize, columns: &mut std::slice::Iter<'_, ColumnResult>) -> bool {
+    let Some(column) = columns.next() else { return false };
     let is_bitmap = |bytes: &[u8]| bytes.len() == rows.div_ceil(8);
     let validity = match &column.validity {
         Some(bytes) => field.is_nullable() && is_bitmap(bytes),
@@ -124,6 +147,18 @@ fn is_well_formed_column(field: &Field, rows: usize, column: &ColumnResult) -> b
             are_well_formed_rows(rows, data, |bytes| std::str::from_utf8(bytes).is_ok())
         }
         (ColumnDataResult::Binary(data), DataType::Binary) => are_well_formed_rows(rows, data, |_| true),
+        (ColumnDataResult::Struct, DataType::Struct(fields)) => {
+            fields.iter().all(|field| is_well_formed_column(field, rows, columns))
+        }
+        (ColumnDataResult::List(ends), DataType::List(child))
+        | (ColumnDataResult::Map(ends), DataType::Map(child, _)) => {
+            let count = ends.last().copied().unwrap_or(0);
+            ends.len() == rows + 1
+                && ends[0] == 0
+                && ends.is_sorted()
+                && count < 1 << 31
+                && is_well_formed_column(child, count as usize, columns)
+        }
         _ => false,
     };
     validity && data
@@ -182,19 +217,15 @@ impl Mutation {
             Self::Shorten(at) => resize(&mut raw.columns[at.index(count)].data, false),
             Self::Lengthen(at) => resize(&mut raw.columns[at.index(count)].data, true),
             Self::Offset(at, row, offset) => {
-                if let Some(data) =
-                    variable(&mut raw.columns[at.index(count)].data).filter(|data| !data.offsets.is_empty())
-                {
-                    let row = row.index(data.offsets.len());
-                    data.offsets[row] = *offset;
+                if let Some(offsets) = offsets(&mut raw.columns[at.index(count)].data) {
+                    let row = row.index(offsets.len());
+                    offsets[row] = *offset;
                 }
             }
             Self::SwapOffsets(at, one, other) => {
-                if let Some(data) =
-                    variable(&mut raw.columns[at.index(count)].data).filter(|data| !data.offsets.is_empty())
-                {
-                    let len = data.offsets.len();
-                    data.offsets.swap(one.index(len), other.index(len));
+                if let Some(offsets) = offsets(&mut raw.columns[at.index(count)].data) {
+                    let len = offsets.len();
+                    offsets.swap(one.index(len), other.index(len));
                 }
             }
             Self::Byte(at, row, byte) => {
@@ -207,6 +238,15 @@ impl Mutation {
             }
         }
     }
+}
+
+fn offsets(data: &mut ColumnDataResult) -> Option<&mut Vec<u32>> {
+    let offsets = match data {
+        ColumnDataResult::Utf8(data) | ColumnDataResult::Binary(data) => &mut data.offsets,
+        ColumnDataResult::List(offsets) | ColumnDataResult::Map(offsets) => offsets,
+        _ => return None,
+    };
+    Some(offsets).filter(|offsets| !offsets.is_empty())
 }
 
 fn variable(data: &mut ColumnDataResult) -> Option<&mut VarDataResult> {
@@ -229,5 +269,7 @@ fn resize(data: &mut ColumnDataResult, longer: bool) {
         ColumnDataResult::Int64(values) | ColumnDataResult::Timestamp(values) => one(values, longer),
         ColumnDataResult::Float64(values) => one(values, longer),
         ColumnDataResult::Utf8(data) | ColumnDataResult::Binary(data) => one(&mut data.bytes, longer),
+        ColumnDataResult::List(offsets) | ColumnDataResult::Map(offsets) => one(offsets, longer),
+        ColumnDataResult::Struct => {}
     }
 }

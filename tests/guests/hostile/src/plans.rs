@@ -13,6 +13,7 @@ pub fn plan(settings: &Settings) -> Result<JobPlan, String> {
         "mapped" => mapped(),
         "types" => pass(every_type()),
         "whole" => whole(),
+        "nested" => pass(nested()),
         _ => pass(vec![field("line", DataType::Utf8, false)]),
     };
     match settings.behaviour.as_str() {
@@ -33,6 +34,19 @@ pub fn plan(settings: &Settings) -> Result<JobPlan, String> {
         }
         "plan-duplicate-column" => {
             nodes[1].schema = ["a", "a"].map(|name| field(name, DataType::Int64, false)).to_vec();
+        }
+        "plan-too-deep" => nodes[1].schema = deep(17),
+        "plan-deep" => nodes.iter_mut().for_each(|node| node.schema = deep(16)),
+        "plan-endless-struct" => nodes[1].schema = vec![parent("a", DataType::Struct, false, u32::MAX)],
+        "plan-list-of-two" => {
+            nodes[1].schema = vec![parent("a", DataType::List, false, 2), field("", DataType::Int64, false)];
+        }
+        "plan-child-of-text" => nodes[1].schema = vec![parent("a", DataType::Utf8, false, 1)],
+        "plan-struct-of-none" => nodes[1].schema = vec![parent("a", DataType::Struct, false, 0)],
+        "plan-map-of-lists" => {
+            nodes[1].schema = nested().split_off(10);
+            nodes[1].schema[2] = parent("key", DataType::List, false, 1);
+            nodes[1].schema.insert(3, field("", DataType::Int64, false));
         }
         "plan-schemas" => nodes[2].schema = vec![field("line", DataType::Int64, false)],
         "plan-keys" => nodes[1].key_columns = 7,
@@ -128,8 +142,39 @@ fn every_type() -> Vec<Field> {
     types.into_iter().flat_map(both).collect()
 }
 
+/// Lists, structs and a map, in each other.
+fn nested() -> Vec<Field> {
+    let user = |name: &str, nullable| {
+        vec![
+            parent(name, DataType::Struct, nullable, 2),
+            field("id", DataType::Int64, false),
+            parent("tags", DataType::List, false, 1),
+            field("", DataType::Utf8, true),
+        ]
+    };
+    let by = vec![
+        parent("by", DataType::Map, true, 1),
+        parent("", DataType::Struct, false, 2),
+        field("key", DataType::Utf8, false),
+        parent("value", DataType::List, true, 1),
+        field("", DataType::Float64, false),
+    ];
+    let first = vec![field("line", DataType::Utf8, false), parent("users", DataType::List, false, 1)];
+    [first, user("", true), user("user", true), by].concat()
+}
+
+/// Lists in each other, on so many levels.
+fn deep(levels: usize) -> Vec<Field> {
+    let lists = (1..levels).map(|_| parent("line", DataType::List, false, 1));
+    lists.chain([field("line", DataType::Utf8, false)]).collect()
+}
+
+fn parent(name: &str, data_type: DataType, nullable: bool, children: u32) -> Field {
+    Field { children, ..field(name, data_type, nullable) }
+}
+
 fn field(name: &str, data_type: DataType, nullable: bool) -> Field {
-    Field { name: name.into(), data_type, nullable }
+    Field { name: name.into(), data_type, nullable, children: 0 }
 }
 
 fn node(name: &str, operator: Operator, inputs: &[u32], schema: &[Field], key_columns: u32) -> Node {
