@@ -71,21 +71,13 @@ fn view_struct(row: &RowStruct) -> TokenStream {
 
 fn row_impl(row: &RowStruct) -> TokenStream {
     let (name, view) = (&row.name, view_name(row));
+    let as_column = as_column(row);
     let width = each(row, |_, as_row| quote! { #as_row::WIDTH });
     let fields = row.fields.iter().map(|field| {
         let (column, as_row) = (&field.column, as_row(field));
         quote! { #as_row::fields(&part_name(name, #column), fields); }
     });
-    let column_fields = row.fields.iter().map(|field| {
-        let (column, as_row) = (&field.column, as_row(field));
-        quote! { #as_row::column_fields(#column, false, fields); }
-    });
-    let count = row.fields.len();
     let read = each(row, |field, as_row| quote! { #field: #as_row::read(reader)? });
-    let read_column = each(row, |field, as_row| quote! { #field: #as_row::read_column(reader, false)?.0 });
-    let write_column = each(row, |field, as_row| {
-        quote! { #as_row::write_column(columns.#field, ::core::option::Option::None, out); }
-    });
     let write = each(row, |field, as_row| quote! { #as_row::write(columns.#field, out); });
     let get = each(row, |field, as_row| quote! { #field: #as_row::get(&columns.#field, row) });
     let push = each(row, |field, as_row| quote! { #as_row::push(&mut columns.#field, row.#field); });
@@ -123,21 +115,7 @@ fn row_impl(row: &RowStruct) -> TokenStream {
                 ::core::result::Result::Ok(Columns { #(#read),* })
             }
             fn write(columns: Columns, out: &mut Vec<Column>) { #(#write)* }
-            fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
-                struct_field(name, nullable, #count, fields);
-                #(#column_fields)*
-            }
-            fn read_column(
-                reader: &mut ColumnReader<'_>,
-                nullable: bool,
-            ) -> ::core::result::Result<(Columns, Validity), Failure> {
-                let validity = read_struct(reader, nullable)?;
-                ::core::result::Result::Ok((Columns { #(#read_column),* }, validity))
-            }
-            fn write_column(columns: Columns, validity: Validity, out: &mut Vec<Column>) {
-                write_struct(validity, out);
-                #(#write_column)*
-            }
+            #as_column
             #[inline]
             fn get(columns: &Columns, row: usize) -> #view<'_> { #view { #(#get),* } }
             #[inline]
@@ -163,6 +141,36 @@ fn row_impl(row: &RowStruct) -> TokenStream {
 
         impl ::millpond::Value for #name {}
         impl ::millpond::Element for #name {}
+    }
+}
+
+/// The methods for a row that is one column: a struct with the fields as children.
+fn as_column(row: &RowStruct) -> TokenStream {
+    let count = row.fields.len();
+    let fields = row.fields.iter().map(|field| {
+        let (column, as_row) = (&field.column, as_row(field));
+        quote! { #as_row::column_fields(#column, false, fields); }
+    });
+    let read = each(row, |field, as_row| quote! { #field: #as_row::read_column(reader, false)?.0 });
+    let write = each(row, |field, as_row| {
+        quote! { #as_row::write_column(columns.#field, ::core::option::Option::None, out); }
+    });
+    quote! {
+        fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
+            struct_field(name, nullable, #count, fields);
+            #(#fields)*
+        }
+        fn read_column(
+            reader: &mut ColumnReader<'_>,
+            nullable: bool,
+        ) -> ::core::result::Result<(Columns, Validity), Failure> {
+            let validity = read_struct(reader, nullable)?;
+            ::core::result::Result::Ok((Columns { #(#read),* }, validity))
+        }
+        fn write_column(columns: Columns, validity: Validity, out: &mut Vec<Column>) {
+            write_struct(validity, out);
+            #(#write)*
+        }
     }
 }
 
