@@ -10,7 +10,7 @@ use std::sync::Arc;
 use millpond_build::PluginFolder;
 use millpond_connectors::{OnBadRecordSpec, OpenSink, OpenSource};
 use millpond_core::schema::{describe, same_types};
-use millpond_core::{BoxError, Clock, OutputMode, TransformFunction};
+use millpond_core::{BoxError, Clock, OutputMode, StopSignal, TransformFunction};
 use millpond_engine::{OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_wasm::{EngineOptions, JobComponent, LoadOptions, WasmEngine};
 use tokio::runtime::Handle;
@@ -144,6 +144,7 @@ impl LoadedJob {
                 schema: Arc::clone(schema),
                 runtime: runtime.clone(),
                 clock: Arc::clone(clock),
+                stdin: Box::new(std::io::stdin()),
             })?;
             let on_bad_record = match spec.on_bad_record() {
                 OnBadRecordSpec::Skip => OnBadRecord::Skip,
@@ -154,10 +155,10 @@ impl LoadedJob {
         Ok(sources)
     }
 
-    /// Opens the sinks; they write nothing yet.
+    /// Opens the sinks; they write nothing yet. `stop` is raised when nobody reads standard output any more.
     ///
     /// **Errors**: those of the connectors (MP06xx).
-    pub fn open_sinks(&self, screen: &Screen) -> Result<BTreeMap<String, SinkBinding>> {
+    pub fn open_sinks(&self, screen: &Screen, stop: &StopSignal) -> Result<BTreeMap<String, SinkBinding>> {
         let mut sinks = BTreeMap::new();
         for (name, schema) in self.graph.sinks() {
             let Some(Defined { spec, .. }) = self.file.sinks.get(name) else { continue };
@@ -168,6 +169,7 @@ impl LoadedJob {
                 schema: Arc::clone(schema),
                 color: screen.out_is_colored(),
                 out: Box::new(screen.out_writer()),
+                stop: stop.clone(),
             })?;
             sinks.insert(name.to_owned(), SinkBinding { sink, mode: spec.mode() });
         }

@@ -220,7 +220,7 @@ impl Error {
     }
 
     /// An error of writing a file: a full disk is told apart, because the remedy differs.
-    #[cfg(any(feature = "files", feature = "console"))]
+    #[cfg(any(feature = "encode", feature = "console"))]
     pub(crate) fn write(path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

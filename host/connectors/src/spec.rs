@@ -3,16 +3,16 @@
 //! The tables of types stand at the end of this file, one line per connector.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use millpond_core::{BoxError, Clock, OutputMode, Receiver, Sink};
+use millpond_core::{BoxError, Clock, OutputMode, Receiver, Sink, StopSignal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-#[cfg(any(feature = "files", feature = "socket", feature = "console"))]
+#[cfg(feature = "options")]
 use crate::wording;
 
 /// What happens to a record that cannot be decoded: key `on-bad-record` of a source.
@@ -70,8 +70,10 @@ pub struct OpenSource {
     pub schema: SchemaRef,
     /// Where network tasks run; its I/O and its timers must be on (`enable_all`).
     pub runtime: tokio::runtime::Handle,
-    /// Tells how long an outage took.
+    /// Tells how long an outage took, and when rows of a set pace are due.
     pub clock: Arc<dyn Clock>,
+    /// What a source of type `stdin` reads.
+    pub stdin: Box<dyn Read + Send>,
 }
 
 /// What a sink needs to open.
@@ -86,8 +88,10 @@ pub struct OpenSink {
     pub schema: SchemaRef,
     /// Whether `out` is a terminal that shows colours.
     pub color: bool,
-    /// Where a console sink prints.
+    /// Where sinks of type `console` and `stdout` write.
     pub out: Box<dyn Write + Send>,
+    /// The job's: raised when nobody reads `out` any more.
+    pub stop: StopSignal,
 }
 
 /// A configured source.
@@ -109,6 +113,10 @@ impl SourceSpec {
         "files",
         #[cfg(feature = "socket")]
         "socket",
+        #[cfg(feature = "stdin")]
+        "stdin",
+        #[cfg(feature = "rate")]
+        "rate",
     ];
 
     /// The keys that a source of this type may have besides `type`; `None` if there is no such type.
@@ -138,6 +146,12 @@ impl SourceSpec {
         self.options.endless()
     }
 
+    /// Whether it reads standard input, which only one source of a job can.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.options.reads_stdin()
+    }
+
     /// Opens the source. **Errors**: MP0501, MP0503, MP0506.
     pub fn open(&self, open: OpenSource) -> Result<Box<dyn Receiver>, BoxError> {
         self.options.open(open)
@@ -153,6 +167,8 @@ impl SinkSpec {
         "files",
         #[cfg(feature = "files")]
         "file",
+        #[cfg(feature = "stdout")]
+        "stdout",
     ];
 
     /// The keys that a sink of this type may have besides `type`; `None` if there is no such type.
@@ -175,6 +191,18 @@ impl SinkSpec {
         self.options.mode()
     }
 
+    /// Whether it writes to standard output.
+    #[must_use]
+    pub fn writes_to_stdout(&self) -> bool {
+        self.options.writes_to_stdout()
+    }
+
+    /// Whether nothing else may write to standard output, because another program reads it.
+    #[must_use]
+    pub fn owns_stdout(&self) -> bool {
+        self.options.owns_stdout()
+    }
+
     /// Opens the sink. **Errors**: MP0601, MP0603.
     pub fn open(&self, open: OpenSink) -> Result<Box<dyn Sink>, BoxError> {
         self.options.open(open)
@@ -188,12 +216,21 @@ pub(crate) trait SourceOptions: fmt::Debug + Send + Sync {
     fn endless(&self) -> Option<&'static str> {
         None
     }
+    fn reads_stdin(&self) -> bool {
+        false
+    }
     fn open(&self, open: OpenSource) -> Result<Box<dyn Receiver>, BoxError>;
 }
 
 /// A sink's options, checked.
 pub(crate) trait SinkOptions: fmt::Debug + Send + Sync {
     fn mode(&self) -> OutputMode;
+    fn writes_to_stdout(&self) -> bool {
+        false
+    }
+    fn owns_stdout(&self) -> bool {
+        false
+    }
     fn open(&self, open: OpenSink) -> Result<Box<dyn Sink>, BoxError>;
 }
 
@@ -210,7 +247,7 @@ fn unknown_type(what: &str, found: &str, known: &[&str]) -> SpecError {
 }
 
 /// Reads options from a table and names the key that is wrong.
-#[cfg(any(feature = "files", feature = "socket", feature = "console"))]
+#[cfg(feature = "options")]
 pub(crate) fn from_table<T: serde::de::DeserializeOwned>(table: Value) -> Result<T, SpecError> {
     let error = match T::deserialize(&table) {
         Ok(options) => return Ok(options),
@@ -234,7 +271,7 @@ pub(crate) fn from_table<T: serde::de::DeserializeOwned>(table: Value) -> Result
 }
 
 /// The byte that a `delimiter` option means; a comma if there is none.
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(any(feature = "decode", feature = "encode"))]
 pub(crate) fn delimiter(text: Option<&str>) -> Result<u8, SpecError> {
     match text.unwrap_or(",").as_bytes() {
         // Signs, points and digits belong to numbers.
@@ -263,6 +300,18 @@ fn source_types() -> Vec<Type<dyn SourceOptions>> {
             keys: crate::socket_source::SocketSourceOptions::KEYS,
             parse: |table| Ok(Arc::new(crate::socket_source::SocketSourceOptions::from_table(table)?)),
         },
+        #[cfg(feature = "stdin")]
+        Type {
+            name: "stdin",
+            keys: crate::stdin_source::StdinSourceOptions::KEYS,
+            parse: |table| Ok(Arc::new(crate::stdin_source::StdinSourceOptions::from_table(table)?)),
+        },
+        #[cfg(feature = "rate")]
+        Type {
+            name: "rate",
+            keys: crate::rate_source::RateSourceOptions::KEYS,
+            parse: |table| Ok(Arc::new(crate::rate_source::RateSourceOptions::from_table(table)?)),
+        },
     ]
 }
 
@@ -286,10 +335,24 @@ fn sink_types() -> Vec<Type<dyn SinkOptions>> {
             keys: crate::files_sink::FilesSinkOptions::KEYS,
             parse: |table| Ok(Arc::new(crate::files_sink::FilesSinkOptions::from_table(table)?)),
         },
+        #[cfg(feature = "stdout")]
+        Type {
+            name: "stdout",
+            keys: crate::stdout_sink::StdoutSinkOptions::KEYS,
+            parse: |table| Ok(Arc::new(crate::stdout_sink::StdoutSinkOptions::from_table(table)?)),
+        },
     ]
 }
 
-#[cfg(all(test, feature = "files", feature = "socket", feature = "console"))]
+#[cfg(all(
+    test,
+    feature = "files",
+    feature = "socket",
+    feature = "stdin",
+    feature = "rate",
+    feature = "console",
+    feature = "stdout"
+))]
 mod tests {
     use serde_json::json;
 
@@ -346,6 +409,15 @@ mod tests {
             ("socket", "retry-min", json!("1 week"), "10s"),
             ("socket", "retry-max", json!("1ms"), "retry-min"),
             ("socket", "buffer-bytes", json!(1), "line-bytes-max"),
+            ("stdin", "buffer-bytes", json!(1), "line-bytes-max"),
+            ("stdin", "delimiter", json!(";"), "csv"),
+            ("rate", "rows-per-second", json!(0), "at least 1"),
+            ("rate", "rows-per-second", json!("fast"), "a whole number of at least 1"),
+            ("rate", "max-rows", json!(-1), "a whole number of at least 0"),
+            ("rate", "max-rows-per-batch", json!(0), "at least 1"),
+            ("rate", "keys", json!(0), "at least 1"),
+            ("rate", "words", json!(0), "from 1 to 1000"),
+            ("rate", "seed", json!("x"), "a whole number of at least 0"),
         ] {
             let mut options = table(type_name);
             options[key] = value;
@@ -373,6 +445,8 @@ mod tests {
             ("files", "mode", json!("apend"), "did you mean \"append\""),
             ("files", "path", json!(true), "must be text"),
             ("file", "format", json!("parquet"), "jsonl"),
+            ("stdout", "header", json!(true), "csv"),
+            ("stdout", "batch-time", json!("yes"), "true or false"),
             ("files", "delimiter", json!(";"), "csv"),
         ] {
             let mut options = table(type_name);
@@ -387,7 +461,7 @@ mod tests {
     fn an_unknown_type_lists_those_that_are() {
         let error = SourceSpec::parse("kafka", json!({})).unwrap_err();
         assert_eq!(error.key.as_deref(), Some("type"));
-        assert!(error.message.contains("files or socket"), "{error}");
+        assert!(error.message.contains("files or socket or stdin or rate"), "{error}");
         assert!(SinkSpec::parse("redis", json!({})).is_err());
         assert_eq!(SourceSpec::keys("kafka"), None);
     }

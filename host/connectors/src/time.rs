@@ -6,7 +6,7 @@ const US_PER_S: i64 = 1_000_000;
 const S_PER_DAY: i64 = 86_400;
 
 /// Microseconds since the Unix epoch as `2023-11-14T22:13:20Z`, with 3 or 6 digits of the second where they are needed.
-#[cfg(any(feature = "files", feature = "console"))]
+#[cfg(any(feature = "encode", feature = "console"))]
 pub(crate) fn format_us(us: i64) -> String {
     let (seconds, micros) = (us.div_euclid(US_PER_S), us.rem_euclid(US_PER_S));
     let base = format_seconds(seconds);
@@ -23,7 +23,7 @@ pub(crate) fn format_ms(ms: i64) -> String {
     format!("{}.{:03}Z", format_seconds(ms.div_euclid(1000)), ms.rem_euclid(1000))
 }
 
-#[cfg(any(feature = "files", feature = "console"))]
+#[cfg(any(feature = "encode", feature = "console"))]
 fn format_seconds(seconds: i64) -> String {
     let (year, month, day) = civil_from_days(seconds.div_euclid(S_PER_DAY));
     let second = seconds.rem_euclid(S_PER_DAY);
@@ -32,7 +32,7 @@ fn format_seconds(seconds: i64) -> String {
     format!("{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
-#[cfg(any(feature = "files", feature = "console"))]
+#[cfg(any(feature = "encode", feature = "console"))]
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -46,7 +46,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 }
 
 /// Reads what [`format_us`] writes, any RFC 3339 instant (with `Z` or an offset), or an integer number of microseconds.
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 pub(crate) fn parse_us(text: &str) -> Option<i64> {
     if let Ok(us) = text.parse::<i64>() {
         return Some(us);
@@ -61,7 +61,7 @@ pub(crate) fn parse_us(text: &str) -> Option<i64> {
     i64::try_from(us).ok()
 }
 
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 fn parse_date(date: &str) -> Option<i64> {
     let signed = date.starts_with(['+', '-']);
     let (year, rest) = date.split_at_checked(if signed { 7 } else { 4 })?;
@@ -78,7 +78,7 @@ fn parse_date(date: &str) -> Option<i64> {
     ((1..=12).contains(&month) && (1..=last).contains(&day)).then(|| days_from_civil(year, month, day))
 }
 
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let era = year.div_euclid(400);
@@ -87,7 +87,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 fn parse_time(time: &str) -> Option<i64> {
     let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let mut parts = clock.split(':');
@@ -103,7 +103,7 @@ fn parse_time(time: &str) -> Option<i64> {
     Some((hour * 3600 + minute * 60 + second) * US_PER_S + micros)
 }
 
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 fn parse_zone(zone: &str) -> Option<i64> {
     if matches!(zone, "Z" | "z") {
         return Some(0);
@@ -114,7 +114,7 @@ fn parse_zone(zone: &str) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60 * US_PER_S)
 }
 
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 fn digits(text: &str, count: usize) -> Option<i64> {
     if text.len() != count || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -22,6 +22,13 @@ const EXPECTED: &[(&str, &str)] = &[
     ("multiline", "true or false"),
     ("reconnect", "true or false"),
     ("batch-time", "true or false"),
+    ("rows-per-second", "a whole number of at least 1"),
+    ("max-rows", "a whole number of at least 0"),
+    ("max-rows-per-batch", "a whole number of at least 1"),
+    ("seed", "a whole number of at least 0"),
+    ("keys", "a whole number of at least 1"),
+    ("words", "a whole number from 1 to 1000"),
+    ("sequence", "the name of a column, such as \"number\""),
 ];
 
 /// Keys that take one of some words.

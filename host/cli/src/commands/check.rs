@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millpond_core::{Clock, SystemClock};
+use millpond_core::{Clock, StopSignal, SystemClock};
 
 use super::{Failure, io_runtime, print};
 use crate::args::CheckArgs;
@@ -17,11 +17,12 @@ pub fn check(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
     job.check_modes()?;
     job.check_trigger()?;
     job.check_loops()?;
+    job.file.check_streams()?;
     job.load_transforms()?;
     let runtime = io_runtime()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let sources = job.open_sources(runtime.handle(), &clock)?;
-    let sinks = job.open_sinks(screen)?;
+    let sinks = job.open_sinks(screen, &StopSignal::new())?;
     let (source_count, sink_count) = (sources.len(), sinks.len());
     for mut source in sources.into_values() {
         source.receiver.stop();

@@ -27,6 +27,7 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
     job.check_modes()?;
     job.check_trigger()?;
     job.check_loops()?;
+    job.file.check_streams()?;
     let runtime = io_runtime()?;
     let stop = StopSignal::new();
     let state_dir = match &args.state {
@@ -39,7 +40,7 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
     let report = args.report.as_ref().map(|path| ReportFile::create(path, Arc::clone(&progress) as _)).transpose()?;
     let report = report.map(Arc::new);
     let listener: Arc<dyn Listener> = report.clone().map_or(progress as _, |report| report as _);
-    let outside = Outside { is_fresh: args.fresh, state_dir: state_dir.clone(), clock, listener };
+    let outside = Outside { is_fresh: args.fresh, state_dir: state_dir.clone(), clock, listener, stop: stop.clone() };
     let (mut runner, had_commit) = assemble(job, outside, &runtime, screen)?;
     report.as_ref().map_or(Ok(()), |report| report.begin())?;
     signals::listen(&runtime, &stop, screen)?;
@@ -75,16 +76,17 @@ struct Outside {
     state_dir: PathBuf,
     clock: Arc<dyn Clock>,
     listener: Arc<dyn Listener>,
+    stop: StopSignal,
 }
 
 /// Opens everything outside, the state last: whatever fails before it leaves no trace, and forgets nothing. Says besides
 /// whether the state had a commit.
 fn assemble(job: LoadedJob, outside: Outside, runtime: &Runtime, screen: &Screen) -> Result<(JobRunner, bool)> {
-    let Outside { is_fresh, state_dir, clock, listener } = outside;
+    let Outside { is_fresh, state_dir, clock, listener, stop } = outside;
     let transforms = job.load_transforms()?;
     let pool = Arc::new(ComputePool::try_new(cores())?);
     let sources = job.open_sources(runtime.handle(), &clock)?;
-    let sinks = job.open_sinks(screen)?;
+    let sinks = job.open_sinks(screen, &stop)?;
     let LoadedJob { file, component, graph, .. } = job;
     if is_fresh {
         millpond_state::forget(&state_dir, &file.job.name)?;

@@ -11,6 +11,11 @@ mod reader;
 mod sections;
 mod tree;
 
+fn shared_stream(place: &Place, key: &str, problem: &str, allowed: &str) -> Error {
+    let (problem, allowed) = (problem.to_owned(), allowed.to_owned());
+    Error::WrongValue { place: place.clone(), key: key.to_owned(), problem, allowed }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -106,6 +111,27 @@ impl JobFile {
         let mut root = parse::parse_document(path, text)?;
         overrides::apply(&mut root, sets, connector::known_keys)?;
         sections::read(path, dir, &root)
+    }
+
+    /// Checks that nobody shares standard input, and nobody a standard output which another program is to read.
+    ///
+    /// **Errors**: MP0104.
+    pub fn check_streams(&self) -> Result<(), Error> {
+        let mut stdin = self.sources.iter().filter(|(_, source)| source.spec.reads_stdin());
+        if let Some((name, second)) = stdin.nth(1) {
+            let problem = "another source reads standard input already, and what one reads the other does not see";
+            let allowed = "one source of type \"stdin\"; the plan may use its stream several times";
+            return Err(shared_stream(&second.place, &format!("sources.{name}"), problem, allowed));
+        }
+        let stdout: Vec<_> = self.sinks.iter().filter(|(_, sink)| sink.spec.writes_to_stdout()).collect();
+        if stdout.len() > 1 && stdout.iter().any(|(_, sink)| sink.spec.owns_stdout()) {
+            let (name, last) = stdout[stdout.len() - 1];
+            let problem = "another sink writes to standard output, and one of them is of type \"stdout\": another program \
+                           could not tell their lines apart";
+            let allowed = "one sink of type \"stdout\" and none of type \"console\"; the others can write files";
+            return Err(shared_stream(&last.place, &format!("sinks.{name}"), problem, allowed));
+        }
+        Ok(())
     }
 
     /// The state folder unless `--state` names another.

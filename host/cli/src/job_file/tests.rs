@@ -177,11 +177,11 @@ fn a_connector_needs_a_type_that_exists() {
     insta::assert_snapshot!(error("[sources.lines]\npath = \"x\"\n", &[]), @r#"
     error[MP0104]: millpond.toml:1: sources.lines.type: is missing
     help: add `type = ...` to [sources.lines]
-    help: allowed: "files" or "socket"
+    help: allowed: "files" or "socket" or "stdin" or "rate"
     "#);
     insta::assert_snapshot!(error("[sources.lines]\ntype = \"file\"\n", &[]), @r#"
     error[MP0104]: millpond.toml:2: sources.lines.type: unknown value `file`; did you mean `files`?
-    help: allowed: "files" or "socket"
+    help: allowed: "files" or "socket" or "stdin" or "rate"
     "#);
 }
 
@@ -256,4 +256,22 @@ fn a_file_that_is_not_text_is_told_with_its_line() {
     std::fs::write(&path, b"[job]\nname = \"\xff\"\n").unwrap();
     let error = JobFile::load(&path, &[]).unwrap_err().to_string();
     assert!(error.ends_with("millpond.toml:2: not valid TOML: the file is not UTF-8 text"), "{error}");
+}
+
+#[test]
+fn standard_streams_are_not_shared() {
+    let check = |tables: &str| match read(tables, &[]).unwrap().check_streams() {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let source = |name: &str| format!("[sources.{name}]\ntype = \"stdin\"\n");
+    let sink = |name: &str, kind: &str| format!("[sinks.{name}]\ntype = \"{kind}\"\n");
+    assert_eq!(check(&(source("a") + &sink("a", "stdout"))), "ok");
+    assert_eq!(check(&(sink("a", "console") + &sink("b", "console"))), "ok");
+    let message = check(&(source("a") + &source("b")));
+    assert!(message.starts_with("millpond.toml:3: sources.b: another source reads standard input"), "{message}");
+    for other in ["console", "stdout"] {
+        let message = check(&(sink("a", "stdout") + &sink("b", other)));
+        assert!(message.starts_with("millpond.toml:3: sinks.b: another sink writes to standard output"), "{message}");
+    }
 }

@@ -8,26 +8,26 @@
 //! A [`Decoder`] is fed one input (a file, a part of a file, a block from a socket) and gives one record batch. A record
 //! that cannot be decoded becomes a [`BadRecord`] and the others go on.
 
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 mod csv;
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 mod decoder;
-#[cfg(feature = "files")]
+#[cfg(feature = "encode")]
 pub(crate) mod encode;
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 mod json;
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 mod lines;
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 mod nested;
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 mod rows;
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 mod text;
-#[cfg(any(feature = "files", feature = "console"))]
+#[cfg(any(feature = "encode", feature = "console"))]
 pub(crate) mod values;
 
-#[cfg(any(feature = "files", feature = "socket"))]
+#[cfg(feature = "decode")]
 pub(crate) use decoder::{Codec, CsvOptions, DecodeError, Format, LastLine, Origin};
 #[cfg(feature = "files")]
 pub(crate) use decoder::{Decoder, INPUT_BYTES_MAX};

@@ -46,6 +46,10 @@ impl SinkOptions for ConsoleSinkOptions {
         self.mode
     }
 
+    fn writes_to_stdout(&self) -> bool {
+        true
+    }
+
     fn open(&self, open: OpenSink) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(ConsoleSink::new(self.clone(), open)))
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use millpond_core::StopSignal;
 use millpond_testkit::contract::sink::{SinkFixture, all};
 use millpond_testkit::rows::{pair_schema, pairs};
 use serde_json::json;
@@ -35,6 +36,7 @@ fn open(options: serde_json::Value, color: bool, out: impl Write + Send + 'stati
         schema: pair_schema("key", "value"),
         color,
         out: Box::new(out),
+        stop: StopSignal::new(),
     };
     SinkSpec::parse("console", options).unwrap().open(open).unwrap()
 }

@@ -31,6 +31,7 @@ fn try_open(
         schema,
         color: false,
         out: Box::new(io::sink()),
+        stop: millpond_core::StopSignal::new(),
     };
     SinkSpec::parse("files", options).unwrap().open(open)
 }

@@ -226,6 +226,10 @@ impl Receiver for FilesReceiver {
                 self.started = true;
                 continue;
             }
+            if key.first() == Some(&0) {
+                // Of a source of another type, which the job had under this name before.
+                continue;
+            }
             let path = progress::path_of(key);
             let entry = progress::decode(&path, &value)?;
             self.files.insert(path.into(), entry);

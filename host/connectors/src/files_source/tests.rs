@@ -48,6 +48,7 @@ fn try_open(dir: &Path, options: &Value) -> Result<Box<dyn Receiver>, BoxError> 
         schema: if csv { pair_schema("word", "n") } else { text_schema("line") },
         runtime: runtime.handle().clone(),
         clock: Arc::new(SystemClock::new()),
+        stdin: Box::new(std::io::empty()),
     };
     SourceSpec::parse("files", options.clone()).unwrap().open(open)
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::SocketReceiver;
-use crate::codec::{CsvOptions, Format};
+use crate::codec::Format;
+use crate::received::line_format;
 use crate::spec::{OpenSource, SourceOptions, delimiter, from_table};
 use crate::units::{ByteSize, Millis};
 use crate::{OnBadRecordSpec, RecordFormatSpec, SpecError};
@@ -116,15 +117,8 @@ impl SocketSourceOptions {
     /// # Panics
     /// If the delimiter was not checked: [`Self::from_table`] did.
     pub(super) fn codec_format(&self) -> Format {
-        match self.format {
-            RecordFormatSpec::Text => Format::Text,
-            RecordFormatSpec::Json => Format::Json,
-            RecordFormatSpec::Csv => Format::Csv(CsvOptions {
-                header: false,
-                delimiter: delimiter(self.delimiter.as_deref()).expect("it was checked when the options were read"),
-                multiline: false,
-            }),
-        }
+        let delimiter = delimiter(self.delimiter.as_deref()).expect("it was checked when the options were read");
+        line_format(self.format, delimiter)
     }
 }
 

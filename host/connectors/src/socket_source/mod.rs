@@ -6,28 +6,21 @@
 //! Source: `socketTextStream` of Spark Streaming.
 
 mod config;
-mod inbox;
 mod task;
 
-use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use memchr::memchr;
 use millpond_core::receiver::{ProgressEntry, Reliability};
-use millpond_core::{BadRecord, BoxError, Clock, Decoded, Poll, PollRequest, Receiver, Split, SplitReader};
+use millpond_core::{BoxError, Clock, Poll, PollRequest, Receiver, SplitReader};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 pub use self::config::SocketSourceOptions;
-use self::inbox::{Shared, count_lines};
 use self::task::NetworkTask;
-use crate::codec::{Codec, DecodeError, LastLine, Origin};
+use crate::codec::Codec;
+use crate::received::{Blocks, Shared};
 use crate::spec::OpenSource;
-use crate::{Error, OnBadRecordSpec, Result};
-
-/// A smaller block is not worth a task of its own (a guess: some 1000 lines).
-const BLOCK_BYTES_MIN: usize = 64 << 10;
+use crate::{Error, Result};
 
 /// Receives lines from a TCP server.
 struct SocketReceiver {
@@ -38,28 +31,7 @@ struct SocketReceiver {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     task: Option<JoinHandle<()>>,
-    reader: Arc<BlockReader>,
-    next_block: u64,
-}
-
-/// Lines of the latest poll.
-#[derive(Debug)]
-struct Block {
-    lines: Arc<Vec<u8>>,
-    range: Range<usize>,
-    /// The number of its first line, from 1, over all connections.
-    first_line: u64,
-    first_byte: u64,
-    fragments: Vec<BadRecord>,
-}
-
-/// Decodes blocks.
-#[derive(Debug)]
-struct BlockReader {
-    codec: Codec,
-    address: String,
-    on_bad_record: OnBadRecordSpec,
-    blocks: Mutex<HashMap<u64, Arc<Block>>>,
+    blocks: Arc<Blocks>,
 }
 
 impl SocketReceiver {
@@ -68,7 +40,7 @@ impl SocketReceiver {
         let address = format!("{}:{}", options.host, options.port);
         let on_bad_record = options.on_bad_record;
         Ok(Self {
-            reader: Arc::new(BlockReader { codec, address: address.clone(), on_bad_record, blocks: Mutex::default() }),
+            blocks: Arc::new(Blocks::new(codec, address.clone(), on_bad_record)),
             options,
             name: open.name,
             address,
@@ -76,7 +48,6 @@ impl SocketReceiver {
             clock: open.clock,
             shared: Arc::default(),
             task: None,
-            next_block: 0,
         })
     }
 
@@ -88,30 +59,6 @@ impl SocketReceiver {
             clock: Arc::clone(&self.clock),
         };
         self.task = Some(self.runtime.spawn(task.run()));
-    }
-
-    /// Cuts lines into at most `partitions` blocks at line ends.
-    fn blocks(&self, lines: Vec<u8>, first_line: u64, first_byte: u64, partitions: usize) -> Vec<Block> {
-        let target = lines.len().div_ceil(partitions.max(1)).max(BLOCK_BYTES_MIN);
-        let lines = Arc::new(lines);
-        let (mut blocks, mut start, mut line) = (Vec::new(), 0, first_line);
-        while start < lines.len() {
-            // The inbox holds whole lines only, so there is a line end.
-            let at = (start + target).min(lines.len()) - 1;
-            let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |found| at + found + 1);
-            let range = start..end;
-            let first_byte = first_byte + start as u64;
-            blocks.push(Block {
-                lines: Arc::clone(&lines),
-                range,
-                first_line: line,
-                first_byte,
-                fragments: Vec::new(),
-            });
-            line += count_lines(&lines[start..end]);
-            start = end;
-        }
-        blocks
     }
 
     fn check_task(&self, ended: bool) -> Result<()> {
@@ -137,53 +84,21 @@ impl Receiver for SocketReceiver {
 
     fn poll(&mut self, request: &PollRequest) -> Result<Poll, BoxError> {
         let finished = self.task.as_ref().is_some_and(JoinHandle::is_finished);
-        let mut inbox = self.shared.inbox();
-        let lines = std::mem::take(&mut inbox.lines);
-        let fragments = std::mem::take(&mut inbox.fragments);
-        let notes = std::mem::take(&mut inbox.notes);
-        let (lines_before, bytes_before) = (inbox.lines_before, inbox.bytes_before);
-        inbox.lines_before += count_lines(&lines);
-        inbox.bytes_before += lines.len() as u64;
-        let (failure, ended) = (inbox.failure.take(), inbox.ended);
-        drop(inbox);
-        self.shared.emptied.notify_one();
-        if let Some(failure) = failure {
+        let mut came = self.shared.take();
+        let (notes, ended) = (std::mem::take(&mut came.notes), came.ended);
+        if let Some(failure) = came.failure.take() {
             return Err(failure.into());
         }
         if finished {
             self.check_task(ended)?;
         }
-        let mut blocks = self.blocks(lines, lines_before + 1, bytes_before, request.partitions);
-        if !fragments.is_empty() {
-            let empty = || Block {
-                lines: Arc::default(),
-                range: 0..0,
-                first_line: lines_before + 1,
-                first_byte: bytes_before,
-                fragments: Vec::new(),
-            };
-            let mut last = blocks.pop().unwrap_or_else(empty);
-            last.fragments = fragments;
-            blocks.push(last);
-        }
-        let mut held = self.reader.blocks();
-        held.clear();
-        let mut splits = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            splits.push(Split {
-                locator: self.next_block.to_le_bytes().to_vec(),
-                place: format!("{} from line {}", self.address, block.first_line),
-                bytes: Some(block.range.len() as u64),
-            });
-            held.insert(self.next_block, Arc::new(block));
-            self.next_block += 1;
-        }
+        let splits = self.blocks.replace(came, request.partitions);
         // Without reconnect the connection's end is the end of all there is; until then more may come.
         Ok(Poll { splits, more: !self.options.reconnect && !ended, ended, notes, ..Poll::default() })
     }
 
     fn reader(&self) -> Arc<dyn SplitReader> {
-        Arc::clone(&self.reader) as Arc<dyn SplitReader>
+        Arc::clone(&self.blocks) as Arc<dyn SplitReader>
     }
 
     fn take_progress(&mut self) -> Vec<ProgressEntry> {
@@ -200,46 +115,6 @@ impl Receiver for SocketReceiver {
 impl Drop for SocketReceiver {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl BlockReader {
-    fn blocks(&self) -> MutexGuard<'_, HashMap<u64, Arc<Block>>> {
-        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn decode(&self, block: &Block, strict: bool) -> Result<Decoded, DecodeError> {
-        let lines = &block.lines[block.range.clone()];
-        let (first_line, first_byte) = (Some(block.first_line), block.first_byte);
-        let origin = Origin { name: &self.address, first_line, first_byte, bytes: lines.len() as u64 };
-        let mut decoder = self.codec.decoder(&origin, strict);
-        decoder.push(lines)?;
-        decoder.end(LastLine::Complete);
-        let (batch, bad_records) = decoder.finish()?;
-        Ok(Decoded { batch, bad_records, bytes: lines.len() as u64 })
-    }
-}
-
-impl SplitReader for BlockReader {
-    fn read(&self, split: &Split) -> Result<Decoded, BoxError> {
-        let id = split.locator.as_slice().try_into().ok().map(u64::from_le_bytes);
-        let block = id.and_then(|id| self.blocks().get(&id).cloned()).ok_or_else(|| Error::Unreadable {
-            what: "a split",
-            reason: format!("{}: it is not of the latest batch", split.place),
-        })?;
-        let decoded = match self.decode(&block, false) {
-            Err(DecodeError::NotUtf8) => self.decode(&block, true),
-            decoded => decoded,
-        };
-        let mut decoded = decoded.map_err(|error| match error {
-            DecodeError::Fatal(error) => error,
-            DecodeError::NotUtf8 => unreachable!("strict decoding leaves out what is not UTF-8"),
-        })?;
-        decoded.bad_records.extend(block.fragments.iter().cloned());
-        if let (OnBadRecordSpec::Fail, Some(bad)) = (self.on_bad_record, decoded.bad_records.first()) {
-            return Err(Error::BadRecord { place: bad.place.clone(), reason: bad.reason.clone() }.into());
-        }
-        Ok(decoded)
     }
 }
 

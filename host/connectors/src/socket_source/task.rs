@@ -9,8 +9,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::SocketSourceOptions;
-use super::inbox::{Assembler, Shared, count_lines};
 use crate::Error;
+use crate::received::{Assembler, Shared};
 
 /// Read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -93,7 +93,8 @@ impl NetworkTask {
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut received = false;
         let result = loop {
-            let room = self.wait_for_room().await;
+            // While this waits, nothing is read, and TCP makes the server wait.
+            let Some(room) = self.shared.wait_for_room(self.options.buffer_bytes.0).await else { break Ok(()) };
             let want = buffer.len().min(room);
             match stream.read(&mut buffer[..want]).await {
                 Ok(0) => break Ok(()),
@@ -107,24 +108,11 @@ impl NetworkTask {
         };
         if let Some(reason) = assembler.end() {
             let mut inbox = self.shared.inbox();
-            let line = inbox.lines_before + count_lines(&inbox.lines) + 1;
+            let line = inbox.next_line();
             if inbox.fragments.len() < FRAGMENTS_MAX {
                 inbox.fragments.push(BadRecord { place: format!("{} line {line}", self.address), reason });
             }
         }
         (received, result)
-    }
-
-    /// Waits until the inbox is not full; gives how many bytes it still takes. While this waits, nothing is read, and TCP
-    /// makes the server wait.
-    async fn wait_for_room(&self) -> usize {
-        let buffer_bytes = usize::try_from(self.options.buffer_bytes.0).unwrap_or(usize::MAX);
-        loop {
-            let room = buffer_bytes.saturating_sub(self.shared.inbox().lines.len());
-            if room > 0 {
-                return room;
-            }
-            self.shared.emptied.notified().await;
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
-use millpond_core::{BatchTime, SystemClock};
+use millpond_core::{BatchTime, Split, SystemClock};
 use millpond_testkit::contract::receiver::{ReceiverFixture, all};
 use millpond_testkit::rows::{pair_schema, text_schema, to_pairs, to_texts};
 use serde_json::json;
@@ -54,6 +54,7 @@ fn open(port: u16, mut options: serde_json::Value, runtime: &Runtime) -> Box<dyn
         schema: if csv { pair_schema("word", "n") } else { text_schema("line") },
         runtime: runtime.handle().clone(),
         clock: Arc::new(SystemClock::new()),
+        stdin: Box::new(std::io::empty()),
     };
     let mut receiver = SourceSpec::parse("socket", options).unwrap().open(open).unwrap();
     receiver.restore(Vec::new()).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millpond_core::receiver::Reliability;
-use millpond_core::{BatchTime, Clock, Decoded, Poll, PollRequest, Receiver, Split, SystemClock};
+use millpond_core::{BatchTime, Clock, Decoded, Poll, PollRequest, Receiver, Split, SplitReader, SystemClock};
 
 use crate::rows::to_texts;
 
@@ -17,6 +17,17 @@ pub trait ReceiverFixture {
 
     /// Adds rows. They may take a while to arrive.
     fn feed(&mut self, rows: &[&str]);
+
+    /// Whether a receiver without rows says that there is more, because its input is still open and will come to an end.
+    fn waits_for_an_end(&self) -> bool {
+        false
+    }
+}
+
+/// An input that makes its own rows, of one text column, and comes to an end after some. It can be read again.
+pub trait GeneratorFixture {
+    /// A receiver over this input, not yet restored; called again for a restarted job.
+    fn open(&mut self) -> Box<dyn Receiver>;
 }
 
 /// Entries of progress as a state store keeps them.
@@ -41,8 +52,60 @@ pub fn all<F: ReceiverFixture>(mut fixture: impl FnMut() -> F) {
     }
 }
 
+/// Runs the checks that are for receivers which make their own rows.
+///
+/// # Panics
+/// If the receiver breaks the contract; the message says which claim.
+pub fn generator(fixture: &mut impl GeneratorFixture) {
+    let mut whole = restored(fixture.open(), &Progress::new());
+    assert_eq!(whole.reliability(), Reliability::Replayable, "made-up rows can be made again");
+    let (all, splits) = to_the_end(&mut *whole, 3);
+    assert!(!all.is_empty(), "some rows come");
+    reads_again(&*whole.reader(), &splits);
+    whole.stop();
+    whole.stop();
+    for partitions in [1, 7] {
+        let mut receiver = restored(fixture.open(), &Progress::new());
+        assert!(to_the_end(&mut *receiver, partitions).0 == all, "{partitions} partitions: the same rows in order");
+    }
+    let (mut progress, mut found) = (Progress::new(), Vec::new());
+    loop {
+        // A batch that is never committed, and the crash.
+        poll(&mut *restored(fixture.open(), &progress), 2);
+        let mut receiver = restored(fixture.open(), &progress);
+        let poll = poll(&mut *receiver, 2);
+        found.extend(rows(&*receiver, &poll));
+        commit(&mut *receiver, &mut progress);
+        assert_eq!(receiver.take_progress(), [], "progress that was taken is not told again");
+        if poll.ended {
+            break;
+        }
+    }
+    assert!(found == all, "over restarts every row comes once, in order");
+}
+
+/// All rows, and the splits of the first batch.
+fn to_the_end(receiver: &mut dyn Receiver, partitions: usize) -> (Vec<String>, Vec<Split>) {
+    let (clock, mut all, mut first) = (SystemClock::new(), Vec::new(), Vec::new());
+    loop {
+        assert!(clock.monotonic_us() < WAIT_US, "the input comes to an end");
+        let poll = poll(receiver, partitions);
+        assert_eq!(poll.more, !poll.ended, "there is more until the end");
+        all.extend(rows(receiver, &poll));
+        if first.is_empty() {
+            first.clone_from(&poll.splits);
+        }
+        if poll.ended {
+            return (all, first);
+        }
+    }
+}
+
 fn open(fixture: &mut impl ReceiverFixture, progress: &Progress) -> Box<dyn Receiver> {
-    let mut receiver = fixture.open();
+    restored(fixture.open(), progress)
+}
+
+fn restored(mut receiver: Box<dyn Receiver>, progress: &Progress) -> Box<dyn Receiver> {
     let entries = progress.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     receiver.restore(entries).expect("a receiver takes back its own progress");
     receiver
@@ -90,7 +153,7 @@ fn nothing_to_give_is_an_ordinary_answer(fixture: &mut impl ReceiverFixture) {
     let mut receiver = open(fixture, &Progress::new());
     let poll = poll(&mut *receiver, 4);
     assert!(rows(&*receiver, &poll).is_empty(), "an input without rows gives none");
-    assert!(!poll.more, "and there is not more than none");
+    assert!(!poll.more || fixture.waits_for_an_end(), "and there is not more than none");
     receiver.stop();
 }
 
@@ -115,8 +178,12 @@ fn a_split_may_be_read_again_and_from_other_threads(fixture: &mut impl ReceiverF
         }
         std::thread::yield_now();
     };
-    let reader = receiver.reader();
-    for split in &splits {
+    reads_again(&*receiver.reader(), &splits);
+    receiver.stop();
+}
+
+fn reads_again(reader: &dyn SplitReader, splits: &[Split]) {
+    for split in splits {
         assert!(!split.place.is_empty(), "a split says where it is");
         let first = reader.read(split).expect("a split can be read");
         std::thread::scope(|scope| {
@@ -127,7 +194,6 @@ fn a_split_may_be_read_again_and_from_other_threads(fixture: &mut impl ReceiverF
             }
         });
     }
-    receiver.stop();
 }
 
 fn partitions_do_not_change_the_rows(fixture: &mut impl ReceiverFixture) {

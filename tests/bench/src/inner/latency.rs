@@ -116,6 +116,7 @@ impl Outside<'_> {
             schema: Arc::clone(graph.sources()[0].1),
             runtime: self.runtime.clone(),
             clock: Arc::clone(&self.clock),
+            stdin: Box::new(std::io::empty()),
         });
         let source = SourceBinding { receiver: receiver.map_err(plain)?, on_bad_record: OnBadRecord::Fail };
         let sink = SinkBinding { sink: Box::new(self.sink.clone()), mode: OutputMode::Append };

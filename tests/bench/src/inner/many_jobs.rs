@@ -157,6 +157,7 @@ impl<'a> Shared<'a> {
             schema: Arc::clone(graph.sources()[0].1),
             runtime: self.runtime.handle().clone(),
             clock: Arc::clone(&clock),
+            stdin: Box::new(std::io::empty()),
         });
         let console = SinkSpec::parse("console", json!({ "mode": "complete" }))?;
         let sink = console.open(OpenSink {
@@ -166,6 +167,7 @@ impl<'a> Shared<'a> {
             schema: Arc::clone(graph.sinks()[0].1),
             color: false,
             out: Box::new(std::io::sink()),
+            stop: StopSignal::new(),
         });
         let (receiver, sink) = (receiver.map_err(plain)?, sink.map_err(plain)?);
         let state = StateOptions {
