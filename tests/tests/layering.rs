@@ -35,6 +35,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "millpond-state", normal: CORE, dev: TESTKIT },
     Layer { name: "millpond-connectors", normal: CORE, dev: TESTKIT },
     Layer { name: "millpond-cli", normal: ADAPTERS_AND_ENGINE, dev: TESTKIT },
+    Layer { name: "millpond-embed", normal: ADAPTERS_AND_ENGINE, dev: &[] },
     Layer { name: "millpond-macros", normal: &[], dev: &[] },
     Layer { name: "millpond", normal: &["millpond-macros"], dev: &[] },
     Layer {
@@ -62,7 +63,7 @@ const LAYERS: &[Layer] = &[
             "millpond-cli",
             "millpond-testkit",
         ],
-        dev: &["millpond", "millpond-test"],
+        dev: &["millpond", "millpond-embed", "millpond-test"],
     },
     // So does the bench.
     Layer {
