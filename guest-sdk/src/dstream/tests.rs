@@ -33,6 +33,8 @@ fn shape(plan: &Plan) -> Vec<String> {
         Operator::ReduceSession(_) => "reduce-session".to_owned(),
         Operator::Repartition(n) => format!("repartition({n})"),
         Operator::WholeBatch(stage) => format!("whole-batch({})", stage.label),
+        Operator::Join(join) => format!("join({:?}, {})", join.kind, join.on),
+        Operator::Group => "group".to_owned(),
     };
     plan.nodes.iter().map(kind).collect()
 }

@@ -71,7 +71,7 @@ impl Draft {
 
 /// What a node's column names hang on.
 enum Upstream {
-    /// Nothing: guest code makes the columns.
+    /// Nothing: guest code makes the columns, or a node that makes new rows.
     Free,
     /// The outside world.
     Fixed,
@@ -84,9 +84,12 @@ enum Upstream {
 impl Upstream {
     fn of(node: &DraftNode) -> Self {
         match node.operator {
-            Operator::Stage(_) | Operator::MapWithState(_) | Operator::StateSnapshots | Operator::WholeBatch(_) => {
-                Self::Free
-            }
+            Operator::Stage(_)
+            | Operator::Join(_)
+            | Operator::Group
+            | Operator::MapWithState(_)
+            | Operator::StateSnapshots
+            | Operator::WholeBatch(_) => Self::Free,
             Operator::Source(_) | Operator::Transform(_) | Operator::Sink(_) => Self::Fixed,
             Operator::UpdateState(_) | Operator::ReduceSession(_) => Self::Keys,
             Operator::Union

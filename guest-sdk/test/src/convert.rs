@@ -262,6 +262,8 @@ fn operator(operator: wire::Operator, columns: &SchemaRef) -> Operator {
         }
         wire::Operator::Repartition(partitions) => Operator::Repartition(partitions),
         wire::Operator::WholeBatch(stage) => Operator::WholeBatch(stage.label),
+        wire::Operator::Join(parts) => Operator::Join(join(parts)),
+        wire::Operator::Group => Operator::Group,
     }
 }
 
@@ -271,6 +273,18 @@ fn initial(schema: &SchemaRef, rows: Option<wire::Batch>) -> Option<RecordBatch>
 
 fn window(window: wire::Window) -> plan::Window {
     plan::Window { length_ms: window.length_ms, slide_ms: window.slide_ms }
+}
+
+fn join(join: wire::Join) -> plan::Join {
+    let kind = match join.kind {
+        wire::JoinKind::Inner => plan::JoinKind::Inner,
+        wire::JoinKind::LeftOuter => plan::JoinKind::LeftOuter,
+        wire::JoinKind::RightOuter => plan::JoinKind::RightOuter,
+        wire::JoinKind::FullOuter => plan::JoinKind::FullOuter,
+        wire::JoinKind::LeftSemi => plan::JoinKind::LeftSemi,
+        wire::JoinKind::LeftAnti => plan::JoinKind::LeftAnti,
+    };
+    plan::Join { kind, on: join.on as usize, null_equals_null: join.null_equals_null }
 }
 
 fn merge(merge: wire::Merge) -> plan::Merge {

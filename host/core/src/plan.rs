@@ -72,6 +72,10 @@ pub enum Operator {
     Repartition(u32),
     /// Guest code over all rows of a batch, of one input or more; the label says what it is.
     WholeBatch(String),
+    /// Rows of two inputs with equal keys.
+    Join(Join),
+    /// The values of each key as lists, one for each input.
+    Group,
 }
 
 impl Operator {
@@ -95,6 +99,8 @@ impl Operator {
             Self::ReduceSession(_) => "reduce-session",
             Self::Repartition(_) => "repartition",
             Self::WholeBatch(_) => "whole-batch",
+            Self::Join(_) => "join",
+            Self::Group => "group",
         }
     }
 }
@@ -150,6 +156,67 @@ pub struct ReduceWindow {
     pub keep_empty_keys: bool,
     /// Without a key and without a row: one row of zeros.
     pub zero_when_empty: bool,
+}
+
+/// Which rows of a join come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Every pair with equal keys.
+    Inner,
+    /// And left rows without a partner.
+    LeftOuter,
+    /// And right rows without a partner.
+    RightOuter,
+    /// And all rows without a partner.
+    FullOuter,
+    /// Left rows with a partner, each once.
+    LeftSemi,
+    /// Left rows without one.
+    LeftAnti,
+}
+
+impl JoinKind {
+    /// As `wit/dataflow.wit` calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inner => "inner",
+            Self::LeftOuter => "left-outer",
+            Self::RightOuter => "right-outer",
+            Self::FullOuter => "full-outer",
+            Self::LeftSemi => "left-semi",
+            Self::LeftAnti => "left-anti",
+        }
+    }
+
+    /// Whether rows of the left input may be absent from a row that comes out.
+    #[must_use]
+    pub fn left_is_optional(self) -> bool {
+        matches!(self, Self::RightOuter | Self::FullOuter)
+    }
+
+    /// Whether rows of the right input may be absent from a row that comes out.
+    #[must_use]
+    pub fn right_is_optional(self) -> bool {
+        matches!(self, Self::LeftOuter | Self::FullOuter)
+    }
+
+    /// Whether only rows of the left input come out.
+    #[must_use]
+    pub fn is_left_only(self) -> bool {
+        matches!(self, Self::LeftSemi | Self::LeftAnti)
+    }
+}
+
+/// Settings of [`Operator::Join`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Which rows come out.
+    pub kind: JoinKind,
+    /// How many leading columns of both inputs must be equal.
+    pub on: usize,
+    /// false: a key with a null in it has no partner.
+    pub null_equals_null: bool,
 }
 
 /// One column of an order.

@@ -99,6 +99,8 @@ fn shuffles(operator: &Operator) -> bool {
             | Operator::ReduceSession(_)
             | Operator::Repartition(_)
             | Operator::WholeBatch(_)
+            | Operator::Join(_)
+            | Operator::Group
     )
 }
 
@@ -127,6 +129,7 @@ fn describe(node: &Node) -> String {
         }
         Operator::Repartition(partitions) => format!("repartition into {partitions}"),
         Operator::WholeBatch(label) => format!("whole batch: {label}"),
+        Operator::Join(join) => format!("{} join", join.kind.name()),
         other => other.kind().to_owned(),
     }
 }

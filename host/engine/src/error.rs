@@ -198,6 +198,24 @@ pub enum Error {
         /// The most.
         limit: u64,
     },
+    /// A join whose output would be larger than a batch may be.
+    #[error(
+        "node `{node}`: the join of `{left}` and `{right}` would give {rows} rows, about {bytes} bytes, more than the {limit} that it may give in a batch; keys that many rows of both sides have multiply: merge or filter the rows of one side by key first, or take less per batch"
+    )]
+    JoinTooLarge {
+        /// The node.
+        node: String,
+        /// One input.
+        left: String,
+        /// The other.
+        right: String,
+        /// How many rows.
+        rows: u64,
+        /// How much.
+        bytes: u64,
+        /// The most.
+        limit: u64,
+    },
     /// A defect: a task panicked.
     #[error("a task of batch {batch_time} panicked: {message}; this is a defect of Millpond")]
     TaskPanicked {
@@ -305,7 +323,7 @@ impl Classify for Error {
             Self::SumOverflow { .. } | Self::AccumulatorOverflow { .. } => "MP0802",
             Self::TaskPanicked { .. } => "MP0803",
             Self::Aborted { .. } => "MP0804",
-            Self::TooLarge { .. } => "MP0805",
+            Self::TooLarge { .. } | Self::JoinTooLarge { .. } => "MP0805",
             Self::Pool { .. } | Self::OutputThread { .. } | Self::Arrow { .. } => "MP0901",
             Self::Port { source, .. } | Self::UserCode { source } => return source.0.code(),
         })

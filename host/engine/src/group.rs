@@ -95,7 +95,46 @@ fn padded(key: &[u8]) -> (u64, u32) {
     }
 }
 
+/// Where the keys of a few rows most likely are.
+struct Guesses {
+    slots: [u32; ROWS_AT_ONCE],
+    records: [KeyRecord; ROWS_AT_ONCE],
+}
+
+impl Guesses {
+    fn new() -> Self {
+        Self { slots: [NO_SLOT; ROWS_AT_ONCE], records: [KeyRecord::short(&[]); ROWS_AT_ONCE] }
+    }
+
+    /// Reads places and records of the next rows, all before any is needed.
+    #[inline]
+    fn look(&mut self, table: &KeyTable, hashes: &[u64]) {
+        for (slot, hash) in self.slots.iter_mut().zip(hashes) {
+            *slot = table.guess(*hash);
+        }
+        for (record, slot) in self.records.iter_mut().zip(&self.slots) {
+            if let Some(found) = table.keys.get(*slot as usize) {
+                *record = *found;
+            }
+        }
+    }
+
+    /// The slot of the row, if the guess was right.
+    #[inline]
+    fn confirmed(&self, index: usize, key: &[u8]) -> Option<u32> {
+        let is_right =
+            self.slots[index] != NO_SLOT && key.len() <= INLINE_BYTES && self.records[index] == KeyRecord::short(key);
+        is_right.then(|| self.slots[index])
+    }
+}
+
 impl KeyTable {
+    /// A table that does not grow before it has so many keys.
+    pub(crate) fn with_room_for(keys: usize) -> Self {
+        let places = (keys * 8 / 5 + 1).next_power_of_two().max(PLACES_MIN);
+        Self { places: vec![0; places], ..Self::default() }
+    }
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.keys.len() - self.free.len()
@@ -137,27 +176,39 @@ impl KeyTable {
     pub(crate) fn insert_all(&mut self, keys: &Keys, hashes: &[u64]) -> (Vec<u32>, Vec<bool>) {
         let mut slots = Vec::with_capacity(hashes.len());
         let mut new = Vec::with_capacity(hashes.len());
-        let mut guesses = [NO_SLOT; ROWS_AT_ONCE];
-        let mut records = [KeyRecord::short(&[]); ROWS_AT_ONCE];
+        let mut guesses = Guesses::new();
         for (number, hashes) in hashes.chunks(ROWS_AT_ONCE).enumerate() {
-            for (guess, hash) in guesses.iter_mut().zip(hashes) {
-                *guess = self.guess(*hash);
-            }
-            for (record, guess) in records.iter_mut().zip(&guesses) {
-                if let Some(found) = self.keys.get(*guess as usize) {
-                    *record = *found;
-                }
-            }
+            guesses.look(self, hashes);
             for (index, hash) in hashes.iter().enumerate() {
                 let key = keys.get(number * ROWS_AT_ONCE + index);
-                let is_known =
-                    guesses[index] != NO_SLOT && key.len() <= INLINE_BYTES && records[index] == KeyRecord::short(key);
-                let (slot, is_new) = if is_known { (guesses[index], false) } else { self.insert(*hash, key) };
+                let (slot, is_new) = match guesses.confirmed(index, key) {
+                    Some(slot) => (slot, false),
+                    None => self.insert(*hash, key),
+                };
                 slots.push(slot);
                 new.push(is_new);
             }
         }
         (slots, new)
+    }
+
+    /// Slots of many keys, as `insert_all` looks them up; of one that is not there, the number past the last slot.
+    pub(crate) fn find_all(&self, keys: &Keys, hashes: &[u64]) -> Vec<u32> {
+        let nothing = self.slots() as u32;
+        if self.places.is_empty() {
+            return vec![nothing; hashes.len()];
+        }
+        let mut slots = Vec::with_capacity(hashes.len());
+        let mut guesses = Guesses::new();
+        for (number, hashes) in hashes.chunks(ROWS_AT_ONCE).enumerate() {
+            guesses.look(self, hashes);
+            for (index, hash) in hashes.iter().enumerate() {
+                let key = keys.get(number * ROWS_AT_ONCE + index);
+                let slot = guesses.confirmed(index, key).or_else(|| self.probe(*hash, key).1);
+                slots.push(slot.unwrap_or(nothing));
+            }
+        }
+        slots
     }
 
     /// The slot that a key with this hash most likely has, or `NO_SLOT`. Looks only at its first places, which lie side by side.
@@ -453,10 +504,15 @@ mod tests {
                 let expected: (Vec<u32>, Vec<bool>) =
                     words.iter().map(|word| one_by_one.insert(key::hash(word.as_bytes()), word.as_bytes())).unzip();
                 prop_assert_eq!(at_once.insert_all(&keys, &keys.hashes()), expected);
+                let found = at_once.find_all(&keys, &keys.hashes());
+                let expected: Vec<u32> =
+                    words.iter().map(|word| one_by_one.find(key::hash(word.as_bytes()), word.as_bytes()).unwrap()).collect();
+                prop_assert_eq!(found, expected);
                 if let Some(word) = words.first() {
                     let slot = at_once.find(key::hash(word.as_bytes()), word.as_bytes()).unwrap();
                     at_once.remove(slot);
                     one_by_one.remove(slot);
+                    prop_assert_eq!(at_once.find_all(&keys, &keys.hashes())[0], at_once.slots() as u32);
                 }
             }
         }

@@ -26,8 +26,8 @@ mod encode;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Field, Schema};
 pub(crate) use decode::decode;
 pub(crate) use encode::{ColumnEncoder, float, integer};
@@ -81,6 +81,14 @@ impl Keys {
     pub(crate) fn hashes(&self) -> Vec<u64> {
         (0..self.len()).map(|row| hash(self.get(row))).collect()
     }
+}
+
+/// Which rows have a null in their key, if any: those are null here.
+pub(crate) fn null_keys(rows: &RecordBatch, key_columns: usize) -> Option<NullBuffer> {
+    let nulls = rows.columns()[..key_columns].iter().map(|column| column.logical_nulls());
+    nulls
+        .fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls.as_ref()))
+        .filter(|nulls| nulls.null_count() > 0)
 }
 
 /// Hash of an encoded key.

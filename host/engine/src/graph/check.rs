@@ -1,10 +1,11 @@
 //! The rules of a plan, one function each.
 
+mod keyed;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, FieldRef, Schema};
 use millpond_core::plan::{ColumnMerge, Merge, Sort, Window};
 use millpond_core::{Node, Operator, Plan, schema};
 
@@ -138,7 +139,12 @@ fn columns(node: &Node, columns: &Schema) -> Result<()> {
         let reason = format!("declares {} key columns and has {} columns", node.key_columns, fields.len());
         return Err(Error::KeyColumns { node: node.name.clone(), reason });
     }
-    if let Some(field) = fields[..node.key_columns].iter().find(|field| !schema::is_key(field.data_type())) {
+    key_types(node, &fields[..node.key_columns])
+}
+
+/// Columns of these types can be keys.
+fn key_types(node: &Node, key: &[FieldRef]) -> Result<()> {
+    if let Some(field) = key.iter().find(|field| !schema::is_key(field.data_type())) {
         let reason = format!(
             "has the key column {}, and lists and maps cannot be keys: make the key of something in them",
             schema::describe(&Schema::new(vec![field.as_ref().clone()]))
@@ -157,7 +163,11 @@ fn inputs(plan: &Plan, index: usize, node: &Node) -> Result<()> {
         Operator::Source(_) if count != 0 => "no input",
         Operator::Union if count < 2 => "two inputs or more",
         Operator::WholeBatch(_) if !(1..=BATCHES_MAX).contains(&count) => "one input to 16",
-        Operator::Source(_) | Operator::Union | Operator::WholeBatch(_) => return Ok(()),
+        Operator::Join(_) if count != 2 => "two inputs",
+        Operator::Group if count == 0 => "one input or more",
+        Operator::Source(_) | Operator::Union | Operator::WholeBatch(_) | Operator::Join(_) | Operator::Group => {
+            return Ok(());
+        }
         _ if count != 1 => "one input",
         _ => return Ok(()),
     };
@@ -200,6 +210,8 @@ fn operator(plan: &Plan, node: &Node, inputs: &[&Node]) -> Result<()> {
         }
         Operator::StateSnapshots => state::snapshots(plan, node, inputs[0]),
         Operator::ReduceSession(session) => state::reduce_session(node, inputs, session),
+        Operator::Join(settings) => keyed::join(node, inputs, settings),
+        Operator::Group => keyed::group(node, inputs),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millpond_core::plan::{
-    ColumnMerge, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
+    ColumnMerge, Join, JoinKind, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
 };
 use millpond_core::{Accumulator, AccumulatorKind, Classify, Node, NodeId, Operator, Plan};
 
@@ -368,4 +368,110 @@ fn repeated_column_names_are_refused() {
 fn foreign_types_are_refused() {
     let foreign = schema(&[("a", DataType::Utf8), ("b", DataType::Int8)]);
     refused_with(plan(Operator::Stage(String::new()), foreign, 0), "MP0407", "cannot cross");
+}
+
+/// Two inputs -> the node under test -> sink. The left one's key is text, the right one's of the type given.
+fn plan_of_two(operator: Operator, right_key: DataType, columns: SchemaRef, key_columns: usize) -> Plan {
+    let sink_columns = Arc::clone(&columns);
+    let right = schema(&[("id", right_key), ("price", DataType::Float64)]);
+    Plan {
+        nodes: vec![
+            node("source counts", Operator::Source("counts".to_owned()), &[], pairs(), 1),
+            node("source prices", Operator::Source("prices".to_owned()), &[], right, 1),
+            node("it", operator, &[0, 1], columns, key_columns),
+            node("sink out", Operator::Sink("out".to_owned()), &[2], sink_columns, 0),
+        ],
+        accumulators: Vec::new(),
+    }
+}
+
+fn join(kind: JoinKind) -> Operator {
+    Operator::Join(Join { kind, on: 1, null_equals_null: false })
+}
+
+fn joined_columns() -> SchemaRef {
+    schema(&[("word", DataType::Utf8), ("count", DataType::Int64), ("price", DataType::Float64)])
+}
+
+#[test]
+fn joins_whose_columns_follow_from_their_inputs_pass() {
+    let optional = |name: &str, data_type| Field::new(name, data_type, true);
+    let (word, count) = (Field::new("word", DataType::Utf8, false), Field::new("count", DataType::Int64, false));
+    let outer = vec![word.clone(), optional("count", DataType::Int64), optional("price", DataType::Float64)];
+    let boxed = DataType::Struct(vec![Field::new("price", DataType::Float64, false)].into());
+    for (kind, columns) in [
+        (JoinKind::Inner, joined_columns()),
+        (JoinKind::LeftSemi, pairs()),
+        (JoinKind::LeftAnti, pairs()),
+        (JoinKind::FullOuter, Arc::new(Schema::new(outer))),
+        (JoinKind::LeftOuter, Arc::new(Schema::new(vec![word, count, optional("right", boxed)]))),
+    ] {
+        StreamGraph::try_new(plan_of_two(join(kind), DataType::Utf8, columns, 1), 1000).unwrap();
+    }
+}
+
+#[test]
+fn keys_of_different_types_are_shown_both() {
+    let plan = plan_of_two(join(JoinKind::Inner), DataType::Int64, joined_columns(), 1);
+    let (code, message) = refused(plan);
+    assert_eq!(code, "MP0404");
+    for part in [
+        "node `it`",
+        "`source counts` and `source prices`",
+        "with a map",
+        "expected: word: utf8",
+        "found:    id: int64",
+    ] {
+        assert!(message.contains(part), "`{message}` says nothing of `{part}`");
+    }
+}
+
+#[test]
+fn joins_whose_columns_do_not_follow_from_their_inputs_are_refused() {
+    for (kind, columns) in [
+        (JoinKind::Inner, pairs()),
+        (JoinKind::LeftOuter, joined_columns()),
+        (JoinKind::LeftSemi, joined_columns()),
+        (
+            JoinKind::Inner,
+            schema(&[("word", DataType::Int64), ("count", DataType::Int64), ("price", DataType::Float64)]),
+        ),
+    ] {
+        refused_with(
+            plan_of_two(join(kind), DataType::Utf8, columns, 1),
+            "MP0404",
+            "`source prices` (id: utf8, price: float64)",
+        );
+    }
+}
+
+#[test]
+fn a_join_needs_a_key_that_both_inputs_have() {
+    let on = |on| Operator::Join(Join { kind: JoinKind::Inner, on, null_equals_null: false });
+    refused_with(plan_of_two(on(0), DataType::Utf8, joined_columns(), 0), "MP0405", "a join needs a key");
+    refused_with(plan_of_two(on(1), DataType::Utf8, joined_columns(), 2), "MP0405", "2 columns of 1");
+    refused_with(plan_of_two(on(3), DataType::Utf8, joined_columns(), 1), "MP0405", "has 3 columns");
+    let lists = Arc::new(Schema::new(vec![Field::new_list("l", Field::new("item", DataType::Utf8, false), false)]));
+    let mut listed = plan_of_two(Operator::Union, DataType::Utf8, Arc::clone(&lists), 0);
+    listed.nodes[2].operator = Operator::Join(Join { kind: JoinKind::LeftAnti, on: 1, null_equals_null: true });
+    listed.nodes[..2].iter_mut().for_each(|source| (source.schema, source.key_columns) = (Arc::clone(&lists), 0));
+    refused_with(listed, "MP0405", "lists and maps cannot be keys");
+    let mut three = plan_of_two(join(JoinKind::Inner), DataType::Utf8, joined_columns(), 1);
+    three.nodes[2].inputs.push(NodeId(0));
+    refused_with(three, "MP0407", "takes two inputs");
+}
+
+#[test]
+fn a_join_of_streams_that_slide_otherwise_is_refused() {
+    let mut plan = plan_of_two(join(JoinKind::Inner), DataType::Utf8, joined_columns(), 1);
+    plan.nodes.insert(1, node("slow", window(4000, 2000), &[0], pairs(), 1));
+    (plan.nodes[3].inputs, plan.nodes[4].inputs) = (vec![NodeId(1), NodeId(2)], vec![NodeId(3)]);
+    refused_with(plan, "MP0406", "`slow` gives rows every 2000 ms and `source prices` every 1000 ms");
+}
+
+#[test]
+fn groups_need_a_key_and_a_list_for_each_input() {
+    refused_with(plan_of_two(Operator::Group, DataType::Utf8, joined_columns(), 0), "MP0405", "it has none");
+    refused_with(plan_of_two(Operator::Group, DataType::Utf8, joined_columns(), 1), "MP0404", "a list of what else");
+    refused_with(plan_of_two(Operator::Group, DataType::Int64, joined_columns(), 1), "MP0404", "different types");
 }

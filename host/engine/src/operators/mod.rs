@@ -4,7 +4,10 @@
 //! time, which only windows bring about (their slide may be longer than the batch interval).
 
 pub(crate) mod expiry;
+pub(crate) mod group;
+pub(crate) mod join;
 pub(crate) mod map_with_state;
+mod nest;
 pub(crate) mod reduce;
 pub(crate) mod reduce_session;
 pub(crate) mod reduce_window;
@@ -121,6 +124,30 @@ impl BatchContext<'_> {
         states: impl FnOnce(usize) -> Vec<S>,
         task: impl Fn(S, PartitionId, RecordBatch, Vec<u64>) -> Result<T> + Send + Sync,
     ) -> Result<Vec<T>> {
+        let shuffled = self.shuffle(keyed, input)?;
+        let items: Vec<_> = states(shuffled.partitions()).into_iter().zip((0..).map(PartitionId)).collect();
+        self.pool.run(items, |(state, partition)| {
+            let (rows, hashes) = self.fetch(&shuffled, keyed, partition)?;
+            task(state, partition, rows, hashes)
+        })
+    }
+
+    /// Sends the rows of several inputs to where their keys belong, and runs a task for each partition with those of all.
+    pub(crate) fn run_together<T: Send>(
+        &self,
+        inputs: Vec<(Keyed<'_>, Rows)>,
+        task: impl Fn(PartitionId, Vec<(RecordBatch, Vec<u64>)>) -> Result<T> + Send + Sync,
+    ) -> Result<Vec<T>> {
+        let shuffle = |(keyed, rows)| Ok((keyed, self.shuffle(keyed, rows)?));
+        let inputs: Vec<(Keyed<'_>, Shuffled)> = inputs.into_iter().map(shuffle).collect::<Result<_>>()?;
+        let partitions = inputs.iter().map(|(_, shuffled)| shuffled.partitions()).max().unwrap_or(0);
+        self.pool.run((0..).map(PartitionId).take(partitions).collect(), |partition| {
+            let inputs = inputs.iter().map(|(keyed, shuffled)| self.fetch(shuffled, *keyed, partition));
+            task(partition, inputs.collect::<Result<_>>()?)
+        })
+    }
+
+    fn shuffle(&self, keyed: Keyed<'_>, input: Rows) -> Result<Shuffled> {
         let began_us = self.pool.busy_us();
         let shuffled = match input.hashes {
             Some(hashes) => Shuffled::InPlace(input.partitions, hashes),
@@ -128,14 +155,15 @@ impl BatchContext<'_> {
         };
         let split_us = self.pool.busy_us().saturating_sub(began_us);
         self.count(|counts| counts.shuffle_us += split_us);
-        let items: Vec<_> = states(shuffled.partitions()).into_iter().zip((0..).map(PartitionId)).collect();
-        self.pool.run(items, |(state, partition)| {
-            let began_us = self.clock.monotonic_us();
-            let (rows, hashes) = shuffled.fetch(keyed, partition.0 as usize)?;
-            let fetch_us = self.clock.monotonic_us().saturating_sub(began_us);
-            self.count(|counts| counts.shuffle_us += fetch_us);
-            task(state, partition, rows, hashes)
-        })
+        Ok(shuffled)
+    }
+
+    fn fetch(&self, shuffled: &Shuffled, keyed: Keyed<'_>, partition: PartitionId) -> Result<(RecordBatch, Vec<u64>)> {
+        let began_us = self.clock.monotonic_us();
+        let fetched = shuffled.fetch(keyed, partition.0 as usize)?;
+        let fetch_us = self.clock.monotonic_us().saturating_sub(began_us);
+        self.count(|counts| counts.shuffle_us += fetch_us);
+        Ok(fetched)
     }
 
     /// Whether a window with this slide gives a result now.
@@ -143,6 +171,10 @@ impl BatchContext<'_> {
         self.batch_time.0.wrapping_sub(self.start.0).rem_euclid(slide_ms.cast_signed()) == 0
     }
 }
+
+/// A partition that comes from a source or a join has at most about so many bytes, so that a call's input is small against the
+/// memory that a component may use by default (256 MiB).
+pub(crate) const PARTITION_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A node of the running job.
 #[derive(Clone, Copy)]
@@ -169,6 +201,11 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn new(partitions: Vec<PartitionBatch>) -> Self {
         Self { partitions, hashes: None }
+    }
+
+    /// The rows for a node that may have another key: `is_same` says whether its key is that of the node which they come from.
+    pub(crate) fn with_key(self, is_same: bool) -> Self {
+        Self { hashes: self.hashes.filter(|_| is_same), ..self }
     }
 
     /// Rows that lie where their keys belong, with the hashes of those.

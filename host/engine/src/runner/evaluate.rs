@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::operators::stage::{self, StageInput};
 use crate::operators::window::memory;
 use crate::operators::{
-    BatchContext, BatchCounts, NodeRef, Rows, TimedPool, reduce, repartition, sink, sort, take, union, whole_batch,
+    BatchContext, BatchCounts, NodeRef, PARTITION_BYTES_MAX, Rows, TimedPool, group, join, reduce, repartition, sink,
+    sort, take, union, whole_batch,
 };
 
 /// A batch on its way: rows, or splits that the next stage will read.
@@ -36,10 +37,6 @@ struct SourceBatch {
     splits: Vec<Split>,
     on_bad_record: OnBadRecord,
 }
-
-/// A partition that comes from a source has at most about so many bytes, so that a call's input is small against the memory
-/// that a component may use by default (256 MiB).
-const PARTITION_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 impl SourceBatch {
     /// Whether every split is known to be small enough for one call.
@@ -197,8 +194,15 @@ impl JobRunner {
             return state.snapshots(context, node).map(Some);
         }
         let mut inputs = inputs.into_iter().map(|input| self.rows(context, input)).collect::<Result<Vec<_>>>()?;
-        if operator == Operator::Union {
-            return union::run(node, inputs).map(Some);
+        let with_nodes = |inputs: Vec<Rows>| {
+            let nodes = node.node.inputs.iter().map(|input| &self.graph.plan().nodes[input.index()]);
+            nodes.zip(inputs).collect::<Vec<_>>()
+        };
+        match &operator {
+            Operator::Union => return union::run(node, inputs).map(Some),
+            Operator::Join(settings) => return join::run(context, node, with_nodes(inputs), settings).map(Some),
+            Operator::Group => return group::run(context, node, with_nodes(inputs)).map(Some),
+            _ => {}
         }
         if let Operator::WholeBatch(_) = operator {
             let schema = |input: &NodeId| Arc::clone(&self.graph.plan().nodes[input.index()].schema);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use millpond_core::plan::{
-    ColumnMerge, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
+    ColumnMerge, Join, JoinKind, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
 };
 use millpond_core::schema::{COLUMNS_MAX, DEPTH_MAX, TIMESTAMP, is_nested, list_of, map_of};
 use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Operator, Plan};
@@ -116,6 +116,8 @@ fn operator(place: &Place, node: &str, columns: &SchemaRef, raw: dataflow::Opera
         }
         Raw::Repartition(partitions) => Operator::Repartition(partitions),
         Raw::WholeBatch(stage) => Operator::WholeBatch(printable(&stage.label, LABEL_BYTES_MAX)),
+        Raw::Join(raw) => Operator::Join(join(raw)),
+        Raw::Group => Operator::Group,
     })
 }
 
@@ -138,6 +140,18 @@ fn merge(raw: dataflow::Merge) -> Merge {
 
 fn window(raw: &dataflow::Window) -> Window {
     Window { length_ms: raw.length_ms, slide_ms: raw.slide_ms }
+}
+
+fn join(raw: dataflow::Join) -> Join {
+    let kind = match raw.kind {
+        dataflow::JoinKind::Inner => JoinKind::Inner,
+        dataflow::JoinKind::LeftOuter => JoinKind::LeftOuter,
+        dataflow::JoinKind::RightOuter => JoinKind::RightOuter,
+        dataflow::JoinKind::FullOuter => JoinKind::FullOuter,
+        dataflow::JoinKind::LeftSemi => JoinKind::LeftSemi,
+        dataflow::JoinKind::LeftAnti => JoinKind::LeftAnti,
+    };
+    Join { kind, on: raw.on as usize, null_equals_null: raw.null_equals_null }
 }
 
 fn sort(raw: dataflow::Sort) -> Sort {

@@ -12,6 +12,9 @@ millpond::job!(operators);
 /// Rows in and out.
 pub type Pair = (String, i64);
 
+/// The values of an outer join.
+type Optionals = (Option<i64>, Option<i64>);
+
 /// What a job does between source and sink.
 pub type Operators = fn(DStream<Pair>) -> DStream<Pair>;
 
@@ -45,6 +48,21 @@ pub const JOBS: &[(&str, Operators)] = &[
         let cached = rows.filter(|(_, n)| n > 0).cache();
         cached.union(&cached.map_values::<i64>(|n| -n)).sum_by_key()
     }),
+    ("join", |rows| both(&rows.join(&small(&rows)))),
+    ("left_outer_join", |rows| {
+        optional(&rows.left_outer_join(&small(&rows)).map_values::<Optionals>(|(a, b)| (Some(a), b)))
+    }),
+    ("right_outer_join", |rows| {
+        optional(&small(&rows).right_outer_join(&rows).map_values::<Optionals>(|(a, b)| (a, Some(b))))
+    }),
+    ("full_outer_join", |rows| optional(&small(&rows).full_outer_join(&rows.filter(|(_, n)| n > 0)))),
+    ("join_of_windows", |rows| {
+        let recent = rows.window(SECONDS_3, SECONDS_1).named("recent");
+        both(&recent.join(&small(&rows).window(SECONDS_2, SECONDS_1).named("small")))
+    }),
+    ("subtract", |rows| rows.subtract(&small(&rows))),
+    ("intersect", |rows| rows.intersect(&small(&rows))),
+    ("subtract_by_key", |rows| rows.subtract_by_key(&small(&rows))),
     ("window", |rows| rows.window(SECONDS_3, SECONDS_2)),
     ("count_by_window", |rows| named(&rows.count_by_window(SECONDS_2, SECONDS_1))),
     ("reduce_by_window", |rows| {
@@ -276,6 +294,19 @@ fn numbered(key: &str, value: Option<i64>, sum: &mut State<'_, i64>) -> Option<P
 /// Values with how long their sessions were.
 fn timed(sessions: &DStream<(String, (i64, Timestamp, Timestamp))>) -> DStream<Pair> {
     sessions.map::<Pair>(|(key, (value, start, end))| (key, value * 1000 + (end.0 - start.0) / 1_000_000))
+}
+
+/// Some of the rows, as another stream.
+fn small(rows: &DStream<Pair>) -> DStream<Pair> {
+    rows.filter(|(key, n)| n < 3 && key != "c")
+}
+
+fn both(joined: &DStream<(String, (i64, i64))>) -> DStream<Pair> {
+    joined.map_values::<i64>(|(left, right)| left * 100 + right)
+}
+
+fn optional(joined: &DStream<(String, Optionals)>) -> DStream<Pair> {
+    joined.map_values::<i64>(|(left, right)| left.unwrap_or(50) * 100 + right.unwrap_or(50))
 }
 
 fn total(values: Values<'_, i64>, total: Option<i64>) -> Option<i64> {

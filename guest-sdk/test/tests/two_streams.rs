@@ -1,0 +1,226 @@
+//! Every operator of two streams on the real engine, against a nested loop: random batches, partition counts, batch intervals and
+//! restarts.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use millpond::{DStream, Job, Row, StreamingContext};
+use millpond_test::JobTest;
+use proptest::prelude::*;
+
+/// A key that may be null, and a value.
+type Pair = (Option<String>, i64);
+type Side = Vec<Pair>;
+/// The values of an outer join.
+type Sides = (Option<i64>, Option<i64>);
+/// What the two streams bring.
+type Batch = (Side, Side);
+
+/// How a job is run.
+#[derive(Clone, Debug)]
+struct Run {
+    batches: Vec<Batch>,
+    restarts: BTreeSet<usize>,
+    parallelism: usize,
+    interval_ms: u64,
+}
+
+fn runs() -> impl Strategy<Value = Run> {
+    let side = || proptest::collection::vec((proptest::option::weighted(0.8, "[a-c]{1,2}"), -2i64..3), 0..9);
+    let batches = proptest::collection::vec((side(), side()), 1..10);
+    let restarts = proptest::collection::btree_set(0usize..10, 0..3);
+    let intervals = prop_oneof![Just(500u64), Just(1000)];
+    (batches, restarts, 1usize..6, intervals).prop_map(|(batches, restarts, parallelism, interval_ms)| Run {
+        batches,
+        restarts,
+        parallelism,
+        interval_ms,
+    })
+}
+
+fn left(ctx: &StreamingContext) -> DStream<Pair> {
+    ctx.source::<Pair>("left")
+}
+
+fn right(ctx: &StreamingContext) -> DStream<Pair> {
+    ctx.source::<Pair>("right")
+}
+
+/// Runs a job and compares each batch, rows in any order. `None` = this batch gives nothing to the sink.
+fn check<T>(
+    run: &Run,
+    job: fn(&mut StreamingContext),
+    model: impl Fn(&[Batch]) -> Option<Vec<T>>,
+) -> Result<(), TestCaseError>
+where
+    T: Row + Debug + Ord + Clone,
+{
+    let sorted = |mut rows: Vec<T>| {
+        rows.sort();
+        rows
+    };
+    let test = JobTest::new(Job::new(job)).parallelism(run.parallelism).batch_interval_ms(run.interval_ms);
+    let mut job = test.start();
+    let mut expected = Vec::new();
+    for (number, (left, right)) in run.batches.iter().enumerate() {
+        if run.restarts.contains(&number) {
+            job.restart_with_parallelism((run.parallelism + number) % 5 + 1);
+        }
+        for (source, rows) in [("left", left), ("right", right)] {
+            let (first, second) = rows.split_at(rows.len() / 3);
+            job.feed(source, first.to_vec());
+            job.feed(source, second.to_vec());
+        }
+        job.batch();
+        expected.extend(model(&run.batches[..=number]).map(sorted));
+    }
+    let found: Vec<Vec<T>> = job.batches::<T>("out").into_iter().map(|(_, rows)| sorted(rows)).collect();
+    prop_assert_eq!(found, expected);
+    Ok(())
+}
+
+/// The last batch.
+fn last(batches: &[Batch]) -> (&Side, &Side) {
+    let (left, right) = batches.last().expect("a model is asked for a batch");
+    (left, right)
+}
+
+/// Each left row beside each right row of its key, as far as there is one.
+fn paired(left: &[Pair], right: &[Pair]) -> Vec<(Option<String>, Sides)> {
+    let partner = |one: &Pair, other: &Pair| one.0.is_some() && one.0 == other.0;
+    let mut rows = Vec::new();
+    for row in left {
+        let before = rows.len();
+        let partners = right.iter().filter(|other| partner(row, other));
+        rows.extend(partners.map(|other| (row.0.clone(), (Some(row.1), Some(other.1)))));
+        if rows.len() == before {
+            rows.push((row.0.clone(), (Some(row.1), None)));
+        }
+    }
+    let lonely = right.iter().filter(|row| !left.iter().any(|other| partner(row, other)));
+    rows.extend(lonely.map(|row| (row.0.clone(), (None, Some(row.1)))));
+    rows
+}
+
+fn inner(left: &[Pair], right: &[Pair]) -> Vec<(Option<String>, (i64, i64))> {
+    paired(left, right).into_iter().filter_map(|(key, (left, right))| Some((key, (left?, right?)))).collect()
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// The rows of a side in a window of so many seconds, every two seconds.
+fn window(batches: &[Batch], interval_ms: u64, seconds: usize, side: fn(&Batch) -> &Side) -> Option<Side> {
+    let a_second = usize::try_from(1000 / interval_ms).expect("it is small");
+    let from = batches.len().saturating_sub(seconds * a_second);
+    let is_slide = batches.len().is_multiple_of(2 * a_second);
+    is_slide.then(|| batches[from..].iter().flat_map(|batch| side(batch).clone()).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn joins(run in runs()) {
+        check(&run, |ctx| left(ctx).join(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            Some(inner(left, right))
+        })?;
+        check(&run, |ctx| left(ctx).left_outer_join(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            let rows = paired(left, right).into_iter();
+            Some(rows.filter_map(|(key, (left, right))| Some((key, (left?, right)))).collect::<Vec<_>>())
+        })?;
+        check(&run, |ctx| left(ctx).right_outer_join(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            let rows = paired(left, right).into_iter();
+            Some(rows.filter_map(|(key, (left, right))| Some((key, (left, right?)))).collect::<Vec<_>>())
+        })?;
+        check(&run, |ctx| left(ctx).full_outer_join(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            Some(paired(left, right))
+        })?;
+    }
+
+    #[test]
+    fn joins_of_what_lies_where_its_key_belongs(run in runs()) {
+        // Behind a reduce, a join and a join of a stream with itself nothing is shuffled again.
+        check(&run, |ctx| {
+            let sums = left(ctx).sum_by_key();
+            let both = sums.join(&right(ctx).max_by_key());
+            both.left_outer_join(&sums).map::<(Option<String>, i64)>(|(key, ((sum, most), again))| {
+                (key, sum * 100 + most * 10 + again.unwrap_or(7))
+            }).sink("out");
+        }, |batches| {
+            let (left, right) = last(batches);
+            let keys: BTreeSet<&String> = left.iter().filter_map(|row| row.0.as_ref()).collect();
+            let of = |rows: &[Pair], key: &String| -> Vec<i64> {
+                rows.iter().filter(|row| row.0.as_ref() == Some(key)).map(|row| row.1).collect()
+            };
+            Some(keys.into_iter().filter_map(|key| {
+                let sum: i64 = of(left, key).iter().sum();
+                let most = of(right, key).into_iter().max()?;
+                Some((Some(key.clone()), sum * 100 + most * 10 + sum))
+            }).collect())
+        })?;
+    }
+
+    #[test]
+    fn joins_of_windows(run in runs()) {
+        // Lengths may differ, slides may not.
+        check(&run, |ctx| {
+            let recent = left(ctx).window(ms(3000), ms(2000)).named("recent");
+            recent.join(&right(ctx).window(ms(4000), ms(2000)).named("more")).sink("out");
+        }, |batches| {
+            let left = window(batches, run.interval_ms, 3, |batch| &batch.0)?;
+            Some(inner(&left, &window(batches, run.interval_ms, 4, |batch| &batch.1)?))
+        })?;
+    }
+
+    #[test]
+    fn rows_of_one_stream_that_are_or_are_not_in_the_other(run in runs()) {
+        check(&run, |ctx| left(ctx).subtract(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            Some(left.iter().filter(|row| !right.contains(row)).cloned().collect())
+        })?;
+        check(&run, |ctx| left(ctx).intersect(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            let both: BTreeSet<&Pair> = left.iter().filter(|row| right.contains(row)).collect();
+            Some(both.into_iter().cloned().collect())
+        })?;
+        check(&run, |ctx| left(ctx).subtract_by_key(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            let is_there = |row: &Pair| row.0.is_some() && right.iter().any(|other| other.0 == row.0);
+            Some(left.iter().filter(|row| !is_there(row)).cloned().collect())
+        })?;
+    }
+}
+
+#[test]
+fn columns_of_both_streams_keep_their_names() {
+    fn job(ctx: &mut StreamingContext) {
+        let orders = ctx.source::<(i64, (String, f64))>("orders").columns(["order", "item", "price"]);
+        let payments = ctx.source::<(i64, f64)>("payments").columns(["order", "price"]);
+        orders.left_outer_join(&payments).sink("out");
+    }
+    let plan = JobTest::new(Job::new(job)).plan().expect("a plan");
+    let node = plan.nodes.iter().find(|node| node.name.starts_with("join")).expect("a join");
+    let columns: Vec<(&str, bool)> =
+        node.schema.fields().iter().map(|field| (field.name().as_str(), field.is_nullable())).collect();
+    assert_eq!(columns, [("order", false), ("item", false), ("price", false), ("price_2", true)]);
+    assert_eq!(node.key_columns, 1);
+}
+
+#[test]
+fn windows_that_slide_otherwise_cannot_be_joined() {
+    fn job(ctx: &mut StreamingContext) {
+        let fast = left(ctx).window(ms(4000), ms(1000)).named("fast");
+        fast.join(&right(ctx).window(ms(4000), ms(2000)).named("slow")).named("both").sink("out");
+    }
+    let refused = JobTest::new(Job::new(job)).plan().expect_err("two slides");
+    for part in ["`both`", "`fast` gives rows every 1000 ms", "`slow` every 2000 ms", "use the same slide"] {
+        assert!(refused.contains(part), "`{refused}` says nothing of `{part}`");
+    }
+}
