@@ -3,7 +3,7 @@
 use std::iter::FusedIterator;
 use std::ops::Range;
 
-use crate::row::Row;
+use crate::row::{ListRef, Row};
 
 /// Rows that lie in memory together: a view, cheap to copy, so it can be walked several times and in any order.
 ///
@@ -60,6 +60,12 @@ impl<'a, T: Row> Rows<'a, T> {
     #[must_use]
     pub fn get(&self, row: usize) -> Option<T::Ref<'a>> {
         (row < self.rows).then(|| T::get(self.columns, row))
+    }
+
+    /// The same rows as a list: one row of a stream of `Vec<T>`.
+    #[must_use]
+    pub fn as_list(&self) -> ListRef<'a, T> {
+        ListRef::of_columns(self.columns, 0..self.rows)
     }
 
     /// All rows, first to last. The iterator goes backwards too, and knows its length.
@@ -137,6 +143,10 @@ mod tests {
         assert_eq!(every_second, [0, 2]);
         let mut both_ends = rows.iter();
         assert_eq!((both_ends.next_back(), both_ends.next(), both_ends.len()), (Some(("d", 3)), Some(("a", 0)), 2));
+        assert_eq!(
+            rows.as_list(),
+            vec![("a".to_owned(), 0), ("b".into(), 1), ("c".into(), 2), ("d".into(), 3)].to_ref()
+        );
         assert_eq!(format!("{rows:?}"), r#"[("a", 0), ("b", 1), ("c", 2), ("d", 3)]"#);
     }
 

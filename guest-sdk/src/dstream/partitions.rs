@@ -6,7 +6,7 @@ use super::DStream;
 use crate::bindings::millpond::plugin::dataflow::Operator;
 use crate::chain::{Emit, PartitionStep};
 use crate::plan::NodeName;
-use crate::row::Row;
+use crate::row::{Element, Row};
 use crate::rows::Rows;
 
 /// The contract's limit on partitions of a node.
@@ -25,7 +25,7 @@ impl<T: Row> DStream<T> {
     /// **Cost**: the partition's rows are in the component's memory at once; straight behind a node they lie there anyway,
     /// behind other operators they are copied. An operator that may refuse rows (`try_map` ...) begins a stage of its own behind
     /// this one.
-    /// **Source**: `DStream.mapPartitions`; with `rows.iter()` as what `DStream.glom` gives.
+    /// **Source**: `DStream.mapPartitions`.
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -71,6 +71,25 @@ impl<T: Row> DStream<T> {
         function: impl Fn(u32, Rows<'_, T>, &mut Emit<'_, U>) + Send + Sync + 'static,
     ) -> DStream<U> {
         self.by_partition("map_partitions_with_index", function)
+    }
+
+    /// All rows of a partition as one row: a list.
+    ///
+    /// **Shape**: one column, `value`, a list; one row for each partition that has rows.
+    /// **Order**: lists have the partition's order.
+    /// **Errors**, **Cost**: as [`map_partitions`](Self::map_partitions); and whoever takes such a row has all of the partition in it.
+    /// **Source**: `DStream.glom`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// ctx.text("lines").glom().map::<i64>(|lines| lines.len() as i64).sink("lines-per-partition");
+    /// # });
+    /// ```
+    pub fn glom(&self) -> DStream<Vec<T>>
+    where
+        T: Element,
+    {
+        self.by_partition("glom", |_, rows, out| out.push(rows.as_list()))
     }
 
     fn by_partition<U: Row>(

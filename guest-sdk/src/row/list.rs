@@ -66,7 +66,7 @@ enum Values<'a, V: Row> {
 }
 
 impl<'a, V: Row> ListRef<'a, V> {
-    pub(super) fn of_columns(columns: &'a V::Columns, range: std::ops::Range<usize>) -> Self {
+    pub(crate) fn of_columns(columns: &'a V::Columns, range: std::ops::Range<usize>) -> Self {
         Self(Values::Columns { columns, start: range.start, end: range.end })
     }
 

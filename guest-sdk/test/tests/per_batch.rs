@@ -61,6 +61,23 @@ proptest! {
     }
 
     #[test]
+    fn partitions_as_lists(run in runs_at_any_interval()) {
+        check_ordered(&run, |ctx| pairs(ctx).glom().sink("out"), |batches| {
+            Some(by_partition(last(batches), |_, rows| rows.to_vec()))
+        }, |rows| rows)?;
+        // Whole batches as lists, and lists through a call for whole batches.
+        check_ordered(&run, |ctx| {
+            pairs(ctx)
+                .transform::<Vec<Pair>>(|rows, out| out.push(rows.as_list()))
+                .repartition(2)
+                .transform_with::<_, (i64, Vec<Pair>)>(&pairs(ctx).keys(), |lists, keys, out| {
+                    lists.iter().for_each(|list| out.push((keys.len() as i64, list)));
+                })
+                .sink("out");
+        }, |batches| Some(vec![(last(batches).len() as i64, last(batches).clone())]), |rows| rows)?;
+    }
+
+    #[test]
     fn pairs_and_their_parts(run in runs_at_any_interval()) {
         check(&run, |ctx| {
             pairs(ctx).flat_map_values::<(i64, String)>(|n, out| {

@@ -340,6 +340,7 @@ pub(crate) fn gather_bytes<'a>(
             node: node.to_owned(),
             what: what.to_owned(),
             size: data.len() as u64,
+            unit: "bytes",
             limit: OFFSETS_MAX,
         })?;
         offsets.push(end);

@@ -186,7 +186,7 @@ pub enum Error {
     },
     /// More than one call can take.
     #[error(
-        "node `{node}`: {what} of one partition would be {size} bytes, more than the {limit} that fit one call; take less per batch, or raise job.parallelism where rows are spread by key"
+        "node `{node}`: {what} of one partition would be {size} {unit}, more than the {limit} that fit one call; take less per batch, or raise job.parallelism where rows are spread by key"
     )]
     TooLarge {
         /// The node.
@@ -195,6 +195,8 @@ pub enum Error {
         what: String,
         /// How much.
         size: u64,
+        /// Of what: bytes, or values of lists.
+        unit: &'static str,
         /// The most.
         limit: u64,
     },
@@ -296,9 +298,13 @@ impl Error {
         let node = node.to_owned();
         move |source| match source {
             // Wherever Arrow finds that columns do not fit 32-bit offsets.
-            ArrowError::OffsetOverflowError(size) => {
-                Self::TooLarge { node, what: "a column".to_owned(), size: size as u64, limit: OFFSETS_MAX }
-            }
+            ArrowError::OffsetOverflowError(size) => Self::TooLarge {
+                node,
+                what: "a column".to_owned(),
+                size: size as u64,
+                unit: "bytes",
+                limit: OFFSETS_MAX,
+            },
             source => Self::Arrow { node, source },
         }
     }

@@ -106,6 +106,7 @@ fn offset(node: &str, length: usize) -> Result<i32> {
         node: node.to_owned(),
         what: "the keys".to_owned(),
         size: length as u64,
+        unit: "bytes",
         limit: OFFSETS_MAX,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use millpond_core::PartitionBatch;
@@ -135,21 +135,45 @@ pub(crate) fn concat<'a>(
 /// Whether the batches' columns fit one column each. Arrow would find out only when most of the memory is taken.
 fn check_offsets(node: &str, schema: &SchemaRef, batches: &[&RecordBatch]) -> Result<()> {
     for (index, field) in schema.fields().iter().enumerate() {
-        let bytes = |batch: &&RecordBatch| -> u64 {
-            let offsets = match batch.column(index).data_type() {
-                DataType::Utf8 => batch.column(index).as_string::<i32>().value_offsets(),
-                DataType::Binary => batch.column(index).as_binary::<i32>().value_offsets(),
-                _ => return 0,
-            };
-            offsets[offsets.len() - 1].abs_diff(offsets[0]).into()
-        };
-        let size = batches.iter().map(bytes).sum();
-        if size > OFFSETS_MAX {
+        let arrays: Vec<ArrayRef> = batches.iter().map(|batch| Arc::clone(batch.column(index))).collect();
+        if let Some((size, unit)) = past_offsets(&arrays) {
             let (node, what) = (node.to_owned(), format!("column `{}`", field.name()));
-            return Err(Error::TooLarge { node, what, size, limit: OFFSETS_MAX });
+            return Err(Error::TooLarge { node, what, size, unit, limit: OFFSETS_MAX });
         }
     }
     Ok(())
+}
+
+/// How much the arrays, of one type, would have together, if that is more than offsets can tell: bytes of text, values of lists.
+fn past_offsets(arrays: &[ArrayRef]) -> Option<(u64, &'static str)> {
+    let offsets_of = |array: &ArrayRef| -> Option<(i32, i32)> {
+        let offsets = match array.data_type() {
+            DataType::Utf8 => array.as_string::<i32>().value_offsets(),
+            DataType::Binary => array.as_binary::<i32>().value_offsets(),
+            DataType::List(_) => array.as_list::<i32>().value_offsets(),
+            DataType::Map(..) => array.as_map().value_offsets(),
+            _ => return None,
+        };
+        Some((offsets[0], offsets[offsets.len() - 1]))
+    };
+    let size = arrays.iter().filter_map(offsets_of).map(|(first, last)| u64::from(last.abs_diff(first))).sum();
+    if size > OFFSETS_MAX {
+        let is_text = |array: &ArrayRef| matches!(array.data_type(), DataType::Utf8 | DataType::Binary);
+        return Some((size, if arrays.iter().all(is_text) { "bytes" } else { "values" }));
+    }
+    let children = |array: &ArrayRef| -> Vec<ArrayRef> {
+        let (first, last) = offsets_of(array).unwrap_or_default();
+        let (first, length) = (first as usize, (last - first) as usize);
+        match array.data_type() {
+            DataType::List(_) => vec![array.as_list::<i32>().values().slice(first, length)],
+            DataType::Map(..) => array.as_map().entries().slice(first, length).columns().to_vec(),
+            DataType::Struct(_) => array.as_struct().columns().to_vec(),
+            _ => Vec::new(),
+        }
+    };
+    let nested: Vec<Vec<ArrayRef>> = arrays.iter().map(children).collect();
+    let width = nested.first().map_or(0, Vec::len);
+    (0..width).find_map(|at| past_offsets(&nested.iter().map(|children| Arc::clone(&children[at])).collect::<Vec<_>>()))
 }
 
 /// The same rows under a node's own column names.
@@ -162,7 +186,8 @@ pub(crate) fn rename(node: &str, schema: &SchemaRef, rows: &RecordBatch) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray, Int64Array, StringArray};
+    use arrow::array::{AsArray, Int64Array, ListArray, StringArray};
+    use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use millpond_core::batch::partitions;
     use millpond_core::{Classify, SystemClock};
@@ -185,6 +210,15 @@ mod tests {
         assert_eq!(error.code().0, "MP0805");
         let expected = "node `all`: column `text` of one partition would be 2147483648 bytes, more than the 2147483647";
         assert!(error.to_string().starts_with(expected), "{error}");
+        // So do the texts of lists.
+        let lists =
+            Arc::new(Schema::new(vec![Field::new_list("lists", Field::new_list_field(DataType::Utf8, false), false)]));
+        let offsets = OffsetBuffer::from_lengths([2]);
+        let item = Arc::new(Field::new_list_field(DataType::Utf8, false));
+        let list = ListArray::new(item, offsets, Arc::clone(rows.column(1)), None);
+        let list = RecordBatch::try_new(Arc::clone(&lists), vec![Arc::new(list)]).unwrap();
+        let error = concat("all", &lists, std::iter::repeat_n(&list, 32)).unwrap_err();
+        assert!(error.to_string().contains("column `lists` of one partition would be 2147483648 bytes"), "{error}");
         // What was cut off does not count.
         let ends: Vec<RecordBatch> = (0..40).map(|_| rows.slice(1, 1)).collect();
         assert_eq!(concat("all", &schema, &ends).unwrap().num_rows(), 40);

@@ -120,6 +120,10 @@ pub const JOBS: &[(&str, Operators)] = &[
         });
         parts.try_filter(|(_, n)| if n == 101 { Err("101".into()) } else { Ok(true) })
     }),
+    ("glom", |rows| {
+        let lists = rows.glom().repartition(1);
+        lists.map_owned(|list| (list.iter().map(|(key, _)| key).collect(), list.iter().map(|(_, n)| n).sum()))
+    }),
     ("combine_by_key", |rows| {
         let combined = rows.combine_by_key::<(String, i64)>(
             |n| (n.to_string(), 1),
