@@ -23,7 +23,16 @@ struct Layer {
 const CORE: &[&str] = &["millpond-core"];
 const TESTKIT: &[&str] = &["millpond-testkit"];
 const ADAPTERS_AND_ENGINE: &[&str] =
-    &["millpond-core", "millpond-engine", "millpond-wasm", "millpond-build", "millpond-state", "millpond-connectors"];
+    &["millpond-core", "millpond-engine", "millpond-wasm", "millpond-state", "millpond-connectors"];
+const CLI: &[&str] = &[
+    "millpond-core",
+    "millpond-engine",
+    "millpond-wasm",
+    "millpond-build",
+    "millpond-state",
+    "millpond-connectors",
+    "millpond-testkit",
+];
 
 const LAYERS: &[Layer] = &[
     Layer { name: "millpond-deps", normal: &[], dev: &[] },
@@ -34,7 +43,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "millpond-build", normal: &["millpond-core", "millpond-wasm"], dev: &[] },
     Layer { name: "millpond-state", normal: CORE, dev: TESTKIT },
     Layer { name: "millpond-connectors", normal: CORE, dev: TESTKIT },
-    Layer { name: "millpond-cli", normal: ADAPTERS_AND_ENGINE, dev: TESTKIT },
+    // The testkit is what `millpond test` runs golden cases on.
+    Layer { name: "millpond-cli", normal: CLI, dev: &[] },
     Layer { name: "millpond-embed", normal: ADAPTERS_AND_ENGINE, dev: &[] },
     Layer { name: "millpond-macros", normal: &[], dev: &[] },
     Layer { name: "millpond", normal: &["millpond-macros"], dev: &[] },

@@ -1,7 +1,7 @@
-//! Runs a Millpond job natively in `cargo test`: no WebAssembly, a clock that the test turns, sources and sinks in memory.
+//! Tests of Millpond jobs, as plain `cargo test`: no WebAssembly, no network, no waiting.
 //!
 //! The job runs on the real engine (its scheduler, shuffles, windows, state and commits), so a test sees what production
-//! would do. Only the component boundary is left out.
+//! would do. Sources and sinks are in memory, and the clock is turned by the test.
 //!
 //! ```
 //! use millpond::StreamingContext;
@@ -9,27 +9,47 @@
 //!
 //! fn count_words(ctx: &mut StreamingContext) {
 //!     ctx.text("lines")
-//!         .flat_map::<String>(|line, out| line.split(' ').for_each(|word| out.push(word)))
+//!         .split(' ')
 //!         .count_by_value()
 //!         .update_state_by_key(|counts, total: Option<i64>| Some(total.unwrap_or(0) + counts.sum()))
+//!         .named("totals")
+//!         .columns(["word", "count"])
 //!         .sink("counts");
 //! }
 //!
-//! let mut job = JobTest::new(millpond::Job::new(count_words)).start();
+//! let mut job = JobTest::new(millpond::Job::new(count_words)).start(); // in a plugin: JobTest::new(millpond_job())
 //! job.feed("lines", ["to be or not to be".to_owned()]);
 //! job.batch();
+//! job.assert_rows("counts", [("be".to_owned(), 2), ("not".to_owned(), 1), ("or".to_owned(), 1), ("to".to_owned(), 2)]);
+//!
+//! job.restart_with_parallelism(5); // as after a crash, from the newest commit, with more partitions
 //! job.feed("lines", ["be".to_owned()]);
-//! job.restart();
 //! job.batch();
-//! let mut counts = job.rows::<(String, i64)>("counts");
-//! counts.sort();
-//! assert_eq!(counts, [("be".into(), 3), ("not".into(), 1), ("or".into(), 1), ("to".into(), 2)]);
+//! job.assert_state("totals", [("be".to_owned(), 3), ("not".to_owned(), 1), ("or".to_owned(), 1), ("to".to_owned(), 2)]);
 //! ```
+//!
+//! | a test says | with |
+//! |---|---|
+//! | what comes in | [`feed`](RunningJob::feed) for the next batch, [`feed_at`](RunningJob::feed_at) for a moment |
+//! | how time goes on | [`batch`](RunningJob::batch), [`run_until`](RunningJob::run_until), [`advance`](RunningJob::advance) as if stopped meanwhile |
+//! | what happens to the job | [`restart`](RunningJob::restart), [`restart_with_parallelism`](RunningJob::restart_with_parallelism), [`try_batch`](RunningJob::try_batch) for a batch that fails |
+//! | what must come out | [`assert_rows`](RunningJob::assert_rows), [`assert_rows_in_order`](RunningJob::assert_rows_in_order), [`assert_no_rows`](RunningJob::assert_no_rows); [`rows`](RunningJob::rows) and [`batches`](RunningJob::batches) to look for oneself |
+//! | what is kept | [`assert_state`](RunningJob::assert_state), [`state`](RunningJob::state) |
+//! | what is refused | [`assert_rejected`](RunningJob::assert_rejected), [`rejections`](RunningJob::rejections) |
+//! | how the job is set | [`param`](JobTest::param), [`batch_interval_ms`](JobTest::batch_interval_ms), [`parallelism`](JobTest::parallelism), [`mode`](JobTest::mode) and others of [`JobTest`] |
+//!
+//! With the feature `component` the same test also runs against the component that is shipped: `JobTest::component`, `both!`. With the
+//! feature `proptest` there are `strategies` for random rows. Tests that are data instead of code are golden cases: `millpond test`.
 
 #![deny(missing_docs)]
 
+mod assert;
+#[cfg(feature = "component")]
+mod component;
 mod convert;
 mod function;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +64,7 @@ pub use millpond_engine::OnBadRecord;
 use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_testkit::{CollectListener, CollectSink, ManualClock, MemoryStore, ScriptReceiver};
 
+pub use assert::Rejected;
 use function::{NativeFunction, NativeTransform};
 
 /// The moment at which every test job starts, milliseconds since the Unix epoch: 2023-11-14T22:13:20Z.
@@ -58,6 +79,8 @@ pub struct JobTest {
     modes: BTreeMap<String, OutputMode>,
     transforms: BTreeMap<String, Transform>,
     function: Option<Arc<dyn UserFunction>>,
+    #[cfg(feature = "component")]
+    component: Option<std::path::PathBuf>,
     commit_every: u64,
     on_bad_record: OnBadRecord,
 }
@@ -74,6 +97,8 @@ impl JobTest {
             modes: BTreeMap::new(),
             transforms: BTreeMap::new(),
             function: None,
+            #[cfg(feature = "component")]
+            component: None,
             commit_every: 1,
             on_bad_record: OnBadRecord::Skip,
         }
@@ -151,12 +176,17 @@ impl JobTest {
     /// With the error if the job cannot start.
     #[must_use]
     #[track_caller]
-    pub fn start(self) -> RunningJob {
+    #[cfg_attr(not(feature = "component"), expect(unused_mut, reason = "only a component changes it"))]
+    pub fn start(mut self) -> RunningJob {
         let plan = self.plan().unwrap_or_else(|reason| panic!("the job cannot start: {reason}"));
+        #[cfg(feature = "component")]
+        if let Some(folder) = &self.component {
+            self.function = Some(component::load(folder, &self.params, &plan));
+        }
         let graph = StreamGraph::try_new(plan, self.batch_interval_ms).expect("it was just checked");
         let receivers = graph.sources().into_iter().map(|(name, schema)| {
             let receiver = ScriptReceiver::new(Arc::clone(schema));
-            (name.to_owned(), Source { receiver, partitions: Vec::new() })
+            (name.to_owned(), Source { receiver, partitions: Vec::new(), later: Vec::new() })
         });
         let sinks = graph.sinks().into_iter().map(|(name, _)| (name.to_owned(), CollectSink::new()));
         let mut running = RunningJob {
@@ -179,6 +209,13 @@ struct Source {
     receiver: ScriptReceiver,
     /// What the next batch will hold.
     partitions: Vec<RecordBatch>,
+    /// What later batches will hold: from when on, milliseconds since the Unix epoch.
+    later: Vec<(i64, RecordBatch)>,
+}
+
+/// So long after the start of every test job, milliseconds since the Unix epoch.
+fn after_start(after: Duration) -> i64 {
+    START_MS.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A job that runs, a batch at a time.
@@ -202,12 +239,65 @@ impl RunningJob {
     /// If the job has no such source.
     #[track_caller]
     pub fn feed<T: Row>(&mut self, source: &str, rows: impl IntoIterator<Item = T>) {
+        let (source, rows) = self.rows_for(source, rows);
+        source.partitions.push(rows);
+    }
+
+    /// Adds one partition of rows to the batch that is the first one to end so long after the job's start, or later.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use millpond_test::JobTest;
+    /// let count = |ctx: &mut millpond::StreamingContext| {
+    ///     ctx.text("lines").count_by_window(Duration::from_secs(3), Duration::from_secs(1)).sink("lines-in-3-s");
+    /// };
+    /// let mut job = JobTest::new(millpond::Job::new(count)).batch_interval_ms(1000).start();
+    /// job.feed_at("lines", Duration::from_millis(200), ["a".to_owned(), "b".to_owned()]);
+    /// job.feed_at("lines", Duration::from_millis(2_500), ["c".to_owned()]);
+    /// job.run_until(Duration::from_secs(3));
+    /// job.assert_rows("lines-in-3-s", [3]);
+    /// job.run_until(Duration::from_secs(4));
+    /// job.assert_rows("lines-in-3-s", [1]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Self::feed`].
+    #[track_caller]
+    pub fn feed_at<T: Row>(&mut self, source: &str, after: Duration, rows: impl IntoIterator<Item = T>) {
+        let from_ms = after_start(after);
+        let (source, rows) = self.rows_for(source, rows);
+        source.later.push((from_ms, rows));
+    }
+
+    /// Runs all batches that end within so long after the job's start, those without rows included.
+    ///
+    /// # Panics
+    /// With the error if the job fails.
+    #[track_caller]
+    pub fn run_until(&mut self, after: Duration) {
+        while self.next_batch_time().0 <= after_start(after) {
+            self.batch();
+        }
+    }
+
+    /// The source, and rows as its columns.
+    #[track_caller]
+    fn rows_for<T: Row>(&mut self, source: &str, rows: impl IntoIterator<Item = T>) -> (&mut Source, RecordBatch) {
         let names: Vec<String> = self.sources.keys().cloned().collect();
         let source = self.sources.get_mut(source);
         let source = source.unwrap_or_else(|| panic!("the job has no such source; it has {names:?}"));
         let batch = millpond::runtime::rows_to_batch(rows).unwrap_or_else(|failure| panic!("{}", failure.message));
         let rows = convert::from_wire(source.receiver.schema(), batch);
-        source.partitions.push(rows.unwrap_or_else(|reason| panic!("rows that are not the source's: {reason}")));
+        let rows = rows.unwrap_or_else(|reason| panic!("rows that are not the source's: {reason}"));
+        (source, rows)
+    }
+
+    /// The time of the next batch. Batch times that passed while time was turned on are left out, as after a stop.
+    fn next_batch_time(&self) -> BatchTime {
+        let runner = self.runner.as_ref().expect("it is there but while restart makes a new one");
+        let late = u64::try_from(self.clock.now_ms() - runner.next_batch_time().0).unwrap_or(0);
+        let passed = late.div_ceil(self.settings.batch_interval_ms) * self.settings.batch_interval_ms;
+        runner.next_batch_time().plus_ms(passed)
     }
 
     /// Runs the next batch.
@@ -224,14 +314,13 @@ impl RunningJob {
     /// # Errors
     /// What made the job fail. It can be restarted.
     pub fn try_batch(&mut self) -> Result<BatchReport, millpond_engine::Error> {
+        let batch_time = self.next_batch_time();
         for source in self.sources.values_mut() {
+            let due = source.later.extract_if(.., |(from_ms, _)| *from_ms <= batch_time.0);
+            source.partitions.extend(due.map(|(_, rows)| rows));
             source.receiver.push(std::mem::take(&mut source.partitions));
         }
         let runner = self.runner.as_mut().expect("it is there but while restart makes a new one");
-        let late = u64::try_from(self.clock.now_ms() - runner.next_batch_time().0).unwrap_or(0);
-        // Batch times that passed while time was turned on are left out, as after a stop.
-        let passed = late.div_ceil(self.settings.batch_interval_ms) * self.settings.batch_interval_ms;
-        let batch_time = runner.next_batch_time().plus_ms(passed);
         self.clock.advance_ms((batch_time.0 - self.clock.now_ms()).max(0));
         self.newest = batch_time;
         runner.run_batch(batch_time)

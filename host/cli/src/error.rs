@@ -181,6 +181,62 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A job without golden cases, or none of the wanted name.
+    #[error("{}: {}", folder.display(), match filter {
+        Some(filter) => format!("no golden case has `{filter}` in its name"),
+        None => "there are no golden cases".to_owned(),
+    })]
+    NoCases {
+        /// Where they would be.
+        folder: PathBuf,
+        /// The wanted part of the name.
+        filter: Option<String>,
+        /// The cases that there are.
+        known: Vec<String>,
+    },
+    /// A golden case that makes no sense.
+    #[error("{}: {problem}", path.display())]
+    BadCase {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Golden cases did not give what they must.
+    #[error("{failed} of {cases} golden cases failed")]
+    CasesFailed {
+        /// How many failed.
+        failed: usize,
+        /// How many were run.
+        cases: usize,
+    },
+    /// A file of the user's project cannot be written.
+    #[error("{}: cannot be written", path.display())]
+    CannotWrite {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `new` cannot make what it was asked for.
+    #[error("{problem}")]
+    CannotMake {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The operating system does not tell of changes in a folder.
+    #[error("{}: cannot be watched: {reason}", folder.display())]
+    CannotWatch {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// `explain` of a code that does not exist.
     #[error("there is no error code `{code}`{}", suggestion_text(suggestion.as_deref()))]
     NoSuchCode {
@@ -248,6 +304,10 @@ impl Classify for Error {
             Self::NotInPlan { .. } => "MP0106",
             Self::MalformedSet { .. } => "MP0110",
             Self::Report { .. } => "MP0111",
+            Self::CannotMake { .. } | Self::CannotWrite { .. } => "MP0112",
+            Self::NoCases { .. } | Self::BadCase { .. } => "MP0113",
+            Self::CasesFailed { .. } => "MP0114",
+            Self::CannotWatch { .. } => "MP0115",
             Self::TransformColumns { .. } => "MP0208",
             Self::Output(_) => "MP0601",
             Self::OutputIsInput { .. } => "MP0603",
@@ -258,7 +318,11 @@ impl Classify for Error {
     fn domain(&self) -> Domain {
         match self {
             Self::Component { source, .. } => source.0.domain(),
-            Self::Unreadable { .. } | Self::Output(_) | Self::Report { .. } => Domain::External,
+            Self::Unreadable { .. }
+            | Self::Output(_)
+            | Self::Report { .. }
+            | Self::CannotWrite { .. }
+            | Self::CannotWatch { .. } => Domain::External,
             Self::SetUp { .. } => Domain::Internal,
             _ => Domain::User,
         }

@@ -18,9 +18,12 @@ pub mod progress;
 pub mod render;
 pub mod screen;
 pub mod summary;
+pub mod templates;
 pub mod text;
 
 mod budget;
+mod file_events;
+mod golden;
 mod live_line;
 mod paths;
 mod report;
@@ -87,6 +90,10 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, streams: Streams) -> 
         Command::Plan(args) => commands::plan::plan(args, &screen),
         Command::Inspect(args) => commands::inspect::inspect(args, &screen),
         Command::Explain(args) => commands::explain::explain(args, &screen),
+        Command::New(args) => commands::new::new(args, &screen),
+        Command::Test(args) => commands::test::test(args, &screen),
+        Command::Watch(args) => commands::watch::watch(args, cli.log_format, &screen),
+        Command::Completions(args) => commands::completions::completions(args, &screen),
     };
     let (error, exit) = match result {
         Ok(()) => return Exit::Done,

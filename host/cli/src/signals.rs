@@ -29,13 +29,29 @@ const ECHO: Duration = Duration::from_millis(300);
 ///
 /// **Errors**: MP0901 when the operating system refuses.
 pub(crate) fn listen(runtime: &Runtime, stop: &StopSignal, screen: &Screen) -> Result<(), Error> {
-    let guard = runtime.enter();
-    let register = |kind| signal(kind).map_err(|source| Error::SetUp { what: "no signal handler", source });
-    let signals =
-        Signals { interrupt: register(SignalKind::interrupt())?, terminate: register(SignalKind::terminate())? };
-    drop(guard);
+    let signals = register(runtime)?;
     runtime.spawn(stop_on_signals(signals, stop.clone(), screen.clone()));
     Ok(())
+}
+
+/// Calls `act` for each signal from now on.
+///
+/// **Errors**: MP0901 when the operating system refuses.
+pub(crate) fn on_each(runtime: &Runtime, act: impl Fn() + Send + 'static) -> Result<(), Error> {
+    let mut signals = register(runtime)?;
+    runtime.spawn(async move {
+        loop {
+            signals.next().await;
+            act();
+        }
+    });
+    Ok(())
+}
+
+fn register(runtime: &Runtime) -> Result<Signals, Error> {
+    let _guard = runtime.enter();
+    let register = |kind| signal(kind).map_err(|source| Error::SetUp { what: "no signal handler", source });
+    Ok(Signals { interrupt: register(SignalKind::interrupt())?, terminate: register(SignalKind::terminate())? })
 }
 
 struct Signals {

@@ -76,14 +76,21 @@ fn refused(args: &[&str], code: &str) -> String {
 fn help_shows_commands_and_examples() {
     let (exit, out, err) = millpond(&["--help"]);
     assert_eq!((exit, err.as_str()), (Exit::Done, ""));
-    let commands: Vec<_> = out.lines().skip_while(|line| *line != "Commands:").skip(1).take(6).collect();
+    let commands: Vec<_> =
+        out.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty()).collect();
     insta::assert_snapshot!(commands.join("\n"), @r"
-      build    Compile a plugin folder to a component
-      check    Check a job: everything that `run` does before the first batch, and nothing is written
-      run      Run a job
-      plan     Show a job's plan: its operators and how rows go through them
-      inspect  Show what a component is: digest, world, imports, exports, plan
-      explain  Explain an error code, or list all codes
+      new          Make a plugin folder that builds, tests and runs at once
+      build        Compile a plugin folder to a component
+      check        Check a job: everything that `run` does before the first batch, and nothing is
+                   written
+      run          Run a job
+      test         Run a job's golden cases, each in four ways
+      watch        Build and run a job on its sample data, again whenever a file changes
+      plan         Show a job's plan: its operators and how rows go through them
+      inspect      Show what a component is: digest, world, imports, exports, plan
+      explain      Explain an error code, or list all codes
+      completions  Print a shell's completions of this command
+      help         Print this message or the help of the given subcommand(s)
     ");
     for part in ["--log-format", "RUST_LOG", "Exit codes: 0 done; 1 the job failed; 2 usage", "Examples:"] {
         assert!(out.contains(part), "{part} is missing:\n{out}");
@@ -113,6 +120,98 @@ fn help_of_run_is_complete() {
       -h, --help                  Print help (see more with '--help')
       -V, --version               Print version
     ");
+}
+
+#[test]
+fn help_of_the_authors_verbs_is_complete() {
+    let (exit, out, _) = millpond(&["new", "-h"]);
+    assert_eq!(exit, Exit::Done);
+    insta::assert_snapshot!(out, @r"
+    Make a plugin folder that builds, tests and runs at once
+
+    Usage: millpond new [OPTIONS] <DIR>
+
+    Arguments:
+      <DIR>  The folder to make; its name is the crate's and the job's
+
+    Options:
+          --log-format <FORMAT>  How log lines on standard error look [default: text] [possible values:
+                                 text, json]
+          --template <TEMPLATE>  What the job begins as: blank, wordcount, windowed, stateful, joined
+                                 [default: blank]
+          --sdk <DIR>            Millpond's repository, or its folder guest-sdk, to take the SDK from
+      -h, --help                 Print help (see more with '--help')
+      -V, --version              Print version
+    ");
+    let (_, out, _) = millpond(&["test", "-h"]);
+    insta::assert_snapshot!(out, @r"
+    Run a job's golden cases, each in four ways
+
+    Usage: millpond test [OPTIONS] <DIR|FILE>
+
+    Arguments:
+      <DIR|FILE>  The job's folder, or its job file
+
+    Options:
+          --log-format <FORMAT>   How log lines on standard error look [default: text] [possible values:
+                                  text, json]
+          --set <KEY.PATH=VALUE>  Change a key of the job file; may be given several times
+          --no-build              Do not build the plugin; use what the last build made
+          --filter <TEXT>         Only cases whose name contains this
+          --bless                 Write what the job gives to the expected files, and show what changed
+      -h, --help                  Print help (see more with '--help')
+      -V, --version               Print version
+    ");
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (exit, out, err) = millpond(&["completions", shell]);
+        assert_eq!((exit, err.as_str()), (Exit::Done, ""), "{shell}");
+        for word in ["watch", "bless", "stateful"] {
+            assert!(out.contains(word), "{shell}: {word}");
+        }
+    }
+    let (exit, _, err) = millpond(&["completions", "dos"]);
+    assert_eq!(exit, Exit::Usage);
+    assert!(err.contains("[possible values: bash, elvish, fish, powershell, zsh]"), "{err}");
+}
+
+#[test]
+fn a_plugin_that_cannot_be_made_is_refused_before_anything_is_written() {
+    let dir = folder(&[("taken/README.md", "mine")]);
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let err = refused(&["new", &at("taken")], "MP0112");
+    assert!(err.contains("/taken: there is something of this name already\nhelp: give the name"), "{err}");
+    let err = refused(&["new", &at("wc"), "--template", "wordcont"], "MP0112");
+    assert!(
+        err.contains("there is no template `wordcont`; did you mean `wordcount`?\nhelp: the templates are: "),
+        "{err}"
+    );
+    let err = refused(&["new", &at("2nd")], "MP0112");
+    assert!(
+        err.contains("a crate cannot be called `2nd`: it does not begin with a letter\nhelp: use letters"),
+        "{err}"
+    );
+    let err = refused(&["new", &at("self")], "MP0112");
+    assert!(err.contains("it is a word of Rust's or of Millpond's own"), "{err}");
+    let err = refused(&["new", &at("wc"), "--sdk", &at("taken")], "MP0112");
+    assert!(err.contains("/taken, which --sdk names\nhelp: say --sdk DIR"), "{err}");
+    refused(&["new", &at("taken/README.md/wc")], "MP0112");
+    assert_eq!(names(dir.path()), ["taken"]);
+}
+
+#[test]
+fn a_folder_without_a_job_file_has_no_cases_and_is_not_watched() {
+    let dir = folder(&[("Cargo.toml", "")]);
+    for command in ["test", "watch"] {
+        let err = refused(&[command, dir.path().to_str().unwrap()], "MP0101");
+        assert!(err.contains("millpond.toml: no job file in folder"), "{err}");
+    }
+    let job = folder(&[("millpond.toml", ""), ("tests/first/1.lines.txt", "a")]);
+    let err = refused(&["test", job.path().to_str().unwrap()], "MP0109");
+    assert!(err.contains("it has no Cargo.toml"), "{err}");
 }
 
 #[test]

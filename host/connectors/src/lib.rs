@@ -45,6 +45,8 @@ pub mod stdout_sink;
 #[cfg(any(feature = "decode", feature = "encode", feature = "console"))]
 mod time;
 pub mod units;
+#[cfg(all(feature = "decode", feature = "encode"))]
+pub mod whole;
 #[cfg(feature = "options")]
 mod wording;
 

@@ -15,6 +15,7 @@ pub mod error;
 mod first;
 mod graph;
 mod group;
+mod inspect;
 mod key;
 mod operators;
 mod options;
@@ -26,6 +27,7 @@ mod state;
 
 pub use error::Error;
 pub use graph::StreamGraph;
+pub use inspect::state_rows;
 pub use options::{JobOptions, JobParts, OnBadRecord, SinkBinding, SourceBinding, Summary, Trigger};
 pub use pool::ComputePool;
 pub use runner::JobRunner;

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod contract;
+pub mod diff;
 pub mod function;
 pub mod guests;
 pub mod listener;

@@ -76,6 +76,12 @@ impl JobComponent {
         self.inner.pool.contract()
     }
 
+    /// From now on, also for clones, each call gets a fresh instance: what a plugin keeps in its memory between calls is lost, so a test
+    /// sees whether it matters.
+    pub fn never_reuse_instances(&self) {
+        self.inner.pool.never_reuse();
+    }
+
     /// Where a call takes place, the node's columns and those behind its key.
     fn node(&self, export: &'static str, node: NodeId, task: &TaskInfo) -> Result<(Place, &SchemaRef, &SchemaRef)> {
         let found = self.plan().nodes.get(node.index()).zip(self.inner.value_schemas.get(node.index()));

@@ -5,7 +5,7 @@
 //! was right; after a trap, a failure or a malformed answer it is dropped with all its memory, and also when its memory
 //! has grown past a mark (some languages' runtimes leak a little per call).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use millpond_core::accumulator::{Ledger, Update};
@@ -66,6 +66,8 @@ pub(crate) struct Pool<G: Guest> {
     options: LoadOptions,
     contract: OnceLock<G::Contract>,
     idle: Mutex<Vec<Live<G>>>,
+    /// Instances serve one call each.
+    single_use: AtomicBool,
     usage: Usage,
     ledger: Ledger,
 }
@@ -86,12 +88,19 @@ impl<G: Guest> Pool<G> {
             options: options.clone(),
             contract: OnceLock::new(),
             idle: Mutex::default(),
+            single_use: AtomicBool::new(false),
             usage: Usage::default(),
             ledger: Ledger::default(),
         };
         let first = pool.on_stack(&pool.describe_place(), || pool.instantiate())??;
         lock(&pool.idle).push(first);
         Ok(pool)
+    }
+
+    /// From now on each call gets an instance of its own.
+    pub(crate) fn never_reuse(&self) {
+        self.single_use.store(true, Ordering::Relaxed);
+        lock(&self.idle).clear();
     }
 
     /// What the plugin said of itself.
@@ -129,7 +138,8 @@ impl<G: Guest> Pool<G> {
             if let (Some(node), Some((partition, _))) = (&place.node, place.task) {
                 self.ledger.note(node, partition, updates);
             }
-            if live.store.data().memory.bytes() <= live.memory_mark {
+            let keep = !self.single_use.load(Ordering::Relaxed);
+            if keep && live.store.data().memory.bytes() <= live.memory_mark {
                 lock(&self.idle).push(live);
             }
             Ok(answer)

@@ -2,10 +2,14 @@
 
 pub mod build;
 pub mod check;
+pub mod completions;
 pub mod explain;
 pub mod inspect;
+pub mod new;
 pub mod plan;
 pub mod run;
+pub mod test;
+pub mod watch;
 
 use millpond_core::BoxError;
 use tokio::runtime::Runtime;

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::{Failure, io_runtime};
 use crate::args::{LogFormat, RunArgs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::LoadedJob;
 use crate::job_file::{JobFile, cores};
 use crate::progress::Progress;
@@ -22,6 +22,22 @@ use crate::{paths, signals, summary};
 
 /// Runs a job to its end, or until it is told to stop.
 pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Failure> {
+    run_with(args, format, screen, &StopSignal::new(), |runtime, stop| signals::listen(runtime, stop, screen))
+}
+
+/// Runs a job to its end, or until somebody else raises `stop`.
+pub(super) fn run_until(args: &RunArgs, format: LogFormat, screen: &Screen, stop: &StopSignal) -> Result<(), Failure> {
+    run_with(args, format, screen, stop, |_, _| Ok(()))
+}
+
+/// `listen` is called when all that can be wrong with the job has been looked at.
+fn run_with(
+    args: &RunArgs,
+    format: LogFormat,
+    screen: &Screen,
+    stop: &StopSignal,
+    listen: impl FnOnce(&Runtime, &StopSignal) -> Result<(), Error>,
+) -> Result<(), Failure> {
     let job = LoadedJob::load(&args.job)?;
     job.cross_check()?;
     job.check_modes()?;
@@ -29,7 +45,6 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
     job.check_loops()?;
     job.file.check_streams()?;
     let runtime = io_runtime()?;
-    let stop = StopSignal::new();
     let state_dir = match &args.state {
         Some(dir) => paths::without_detours(std::path::absolute(dir).unwrap_or_else(|_| dir.clone())),
         None => job.file.state_dir(),
@@ -43,11 +58,11 @@ pub fn run(args: &RunArgs, format: LogFormat, screen: &Screen) -> Result<(), Fai
     let outside = Outside { is_fresh: args.fresh, state_dir: state_dir.clone(), clock, listener, stop: stop.clone() };
     let (mut runner, had_commit) = assemble(job, outside, &runtime, screen)?;
     report.as_ref().map_or(Ok(()), |report| report.begin())?;
-    signals::listen(&runtime, &stop, screen)?;
+    listen(&runtime, stop)?;
     if format == LogFormat::Text {
         screen.start_live();
     }
-    let result = runner.run(&stop);
+    let result = runner.run(stop);
     screen.end_live();
     runtime.shutdown_background();
     if stop.is_abort() {

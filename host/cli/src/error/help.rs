@@ -32,7 +32,17 @@ impl Error {
             Self::NoJobFile { .. } => {
                 vec!["a job is a folder with a millpond.toml in it: write one, or give the right folder".to_owned()]
             }
-            Self::NotAJob { remedy, .. } => vec![remedy.clone()],
+            Self::NotAJob { remedy, .. } | Self::BadCase { remedy, .. } | Self::CannotMake { remedy, .. } => {
+                vec![remedy.clone()]
+            }
+            Self::NoCases { known, .. } if known.is_empty() => {
+                vec!["make a folder there with input (1.lines.txt), then run `millpond test --bless`".to_owned()]
+            }
+            Self::NoCases { known, .. } => vec![format!("the cases are: {}", known.join(", "))],
+            Self::CasesFailed { .. } => {
+                vec!["if what came is right, `millpond test --bless` writes it to the expected files".to_owned()]
+            }
+            Self::CannotWatch { .. } => vec!["run the job by hand instead: millpond run DIR --fresh".to_owned()],
             Self::UnknownKey { owner, known, .. } if known.is_empty() => vec![format!("{owner} no keys")],
             Self::UnknownKey { owner, known, .. } => vec![format!("{owner} {}", known.join(", "))],
             Self::WrongValue { place, allowed, .. } => wrong_value_help(place, allowed),
@@ -65,6 +75,7 @@ impl Error {
             Self::Unreadable { .. }
             | Self::NotToml { .. }
             | Self::Component { .. }
+            | Self::CannotWrite { .. }
             | Self::Output(_)
             | Self::SetUp { .. } => Vec::new(),
         }

@@ -1,0 +1,129 @@
+//! The test kit itself: what it says of rows, state and time, and how it says that something is wrong.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use millpond::{Job, StreamingContext};
+use millpond_test::{JobTest, Rejected, RunningJob};
+
+fn sums(ctx: &mut StreamingContext) {
+    ctx.text("lines")
+        .try_map::<(String, i64)>(|line| {
+            let (key, number) = line.split_once(' ').ok_or("expected a key and a number")?;
+            Ok((key, number.parse()?))
+        })
+        .update_state_by_key(|numbers, sum: Option<i64>| Some(sum.unwrap_or(0) + numbers.sum()))
+        .named("sums")
+        .columns(["key", "sum"])
+        .sink("out");
+}
+
+fn fed(lines: &[&str]) -> RunningJob {
+    let mut job = JobTest::new(Job::new(sums)).start();
+    job.feed("lines", lines.iter().map(|line| (*line).to_owned()));
+    job.batch();
+    job
+}
+
+fn pair(key: &str, number: i64) -> (String, i64) {
+    (key.to_owned(), number)
+}
+
+/// What an assertion says that fails.
+fn words(assertion: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(assertion)).expect_err("it must fail");
+    panic.downcast_ref::<String>().expect("a message with values in it").clone()
+}
+
+#[test]
+fn rows_are_compared_in_any_order_and_differences_shown() {
+    let job = fed(&["a 1", "b 2", "c 3"]);
+    job.assert_rows("out", [pair("c", 3), pair("a", 1), pair("b", 2)]);
+    let shown = words(|| job.assert_rows("out", [pair("a", 1), pair("b", 20), pair("d", 4)]));
+    let expected = "\
+the rows of sink `out` after batch 1 are not the expected ones:
+    key  sum
+  - \"b\"  20
+  + \"b\"  2
+         ^^
+  - \"d\"  4
+  + \"c\"  3
+1 row as expected; 1 differs (^), 1 is missing (-), 1 is not expected (+)";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn order_counts_when_it_is_said() {
+    let mut job = JobTest::new(Job::new(|ctx| ctx.text("lines").sort_by(|line| line).sink("out"))).start();
+    job.feed("lines", ["b".to_owned(), "a".to_owned()]);
+    job.batch();
+    job.assert_rows_in_order("out", ["a".to_owned(), "b".to_owned()]);
+    let shown = words(|| job.assert_rows_in_order("out", ["b".to_owned(), "a".to_owned()]));
+    assert!(shown.contains("the rows are right, but come in another order"), "{shown}");
+}
+
+#[test]
+fn state_is_what_the_newest_commit_has() {
+    let mut job = fed(&["a 1", "b 2"]);
+    job.restart_with_parallelism(5);
+    job.feed("lines", ["a 10".to_owned()]);
+    job.batch();
+    job.assert_state("sums", [pair("b", 2), pair("a", 11)]);
+    let mut state = job.state::<String, i64>("sums");
+    state.sort();
+    assert_eq!(state, [pair("a", 11), pair("b", 2)]);
+    let shown = words(|| job.assert_state("sums", [pair("b", 2)]));
+    assert!(shown.starts_with("the state of node `sums` after batch 2 is not the expected one:\n"), "{shown}");
+    assert!(shown.contains("  + \"a\"  11\n"), "{shown}");
+}
+
+#[test]
+fn state_before_the_first_key_is_empty() {
+    let mut job = JobTest::new(Job::new(sums)).start();
+    job.batch();
+    job.assert_state::<String, i64>("sums", []);
+    assert!(job.state::<String, i64>("sums").is_empty());
+}
+
+#[test]
+fn refused_rows_have_their_reasons() {
+    let job = fed(&["a 1", "b", "c x"]);
+    job.assert_rejected(["invalid digit found in string", "expected a key and a number"]);
+    assert_eq!(job.rejections().len(), 2);
+    let first = &job.rejections()[0];
+    assert_eq!(first, &Rejected { node: first.node.clone(), reason: "expected a key and a number".to_owned() });
+    let shown = words(|| job.assert_rejected([]));
+    assert!(shown.contains("+ \"expected a key and a number\""), "{shown}");
+}
+
+#[test]
+fn batches_come_when_their_time_has_come() {
+    let count = |ctx: &mut StreamingContext| {
+        ctx.text("lines").count_by_window(Duration::from_secs(2), Duration::from_secs(2)).sink("out");
+    };
+    let mut job = JobTest::new(Job::new(count)).start();
+    job.feed_at("lines", Duration::from_millis(1001), ["late".to_owned()]);
+    job.feed_at("lines", Duration::ZERO, ["early".to_owned()]);
+    job.run_until(Duration::from_secs(1));
+    job.assert_no_rows("out");
+    job.run_until(Duration::from_secs(2));
+    job.assert_rows("out", [2]);
+    assert!(words(|| job.assert_no_rows("out")).starts_with("batch 2 gives rows to sink `out`:\n"));
+    // A second run to the same moment has nothing to do.
+    job.run_until(Duration::from_secs(2));
+    job.assert_rows("out", [2]);
+}
+
+#[test]
+fn what_a_test_gets_wrong_is_named() {
+    let job = fed(&["a 1"]);
+    let shown = words(|| job.assert_rows("outt", [pair("a", 1)]));
+    assert_eq!(shown, "the job has no sink `outt`; it has [\"out\"]");
+    let shown = words(|| job.assert_rows("out", ["a".to_owned()]));
+    assert!(
+        shown.starts_with("rows of sink `out` have columns (key: utf8, sum: int64), and the test says ("),
+        "{shown}"
+    );
+    let shown = words(|| job.assert_state("sum", [pair("a", 1)]));
+    assert!(shown.starts_with("the plan has no node `sum`; it has ["), "{shown}");
+}
