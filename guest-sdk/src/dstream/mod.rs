@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod fallible;
+mod group;
 mod join;
 mod keyed;
 mod mapped;

@@ -33,10 +33,15 @@ impl<T: Row> DStream<T> {
     /// # });
     /// ```
     pub fn window(&self, length: Duration, slide: Duration) -> DStream<T> {
-        let window = self.window_of("window", length, slide);
+        self.windowed("window", length, slide)
+    }
+
+    /// The rows of a window that an operator keeps under its name.
+    pub(super) fn windowed(&self, operator: &'static str, length: Duration, slide: Duration) -> DStream<T> {
+        let window = self.window_of(operator, length, slide);
         let key_columns = self.key_columns();
         self.then(HostNode {
-            name: NodeName::Stateful("window"),
+            name: NodeName::Stateful(operator),
             operator: Operator::Window(window),
             inputs: vec![self.node(key_columns)],
             schema: self.schema(),

@@ -1,7 +1,7 @@
 //! Every operator of two streams on the real engine, against a nested loop: random batches, partition counts, batch intervals and
 //! restarts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -56,6 +56,19 @@ fn check<T>(
 where
     T: Row + Debug + Ord + Clone,
 {
+    check_of(&["left", "right"], run, job, model)
+}
+
+/// As `check`, of a job that has only these sources.
+fn check_of<T>(
+    sources: &[&str],
+    run: &Run,
+    job: fn(&mut StreamingContext),
+    model: impl Fn(&[Batch]) -> Option<Vec<T>>,
+) -> Result<(), TestCaseError>
+where
+    T: Row + Debug + Ord + Clone,
+{
     let sorted = |mut rows: Vec<T>| {
         rows.sort();
         rows
@@ -67,7 +80,7 @@ where
         if run.restarts.contains(&number) {
             job.restart_with_parallelism((run.parallelism + number) % 5 + 1);
         }
-        for (source, rows) in [("left", left), ("right", right)] {
+        for (source, rows) in sources.iter().zip([left, right]) {
             let (first, second) = rows.split_at(rows.len() / 3);
             job.feed(source, first.to_vec());
             job.feed(source, second.to_vec());
@@ -105,6 +118,13 @@ fn paired(left: &[Pair], right: &[Pair]) -> Vec<(Option<String>, Sides)> {
 
 fn inner(left: &[Pair], right: &[Pair]) -> Vec<(Option<String>, (i64, i64))> {
     paired(left, right).into_iter().filter_map(|(key, (left, right))| Some((key, (left?, right?)))).collect()
+}
+
+/// The values of each key, in their order.
+fn lists(rows: &[Pair]) -> BTreeMap<Option<String>, Vec<i64>> {
+    let mut lists: BTreeMap<Option<String>, Vec<i64>> = BTreeMap::new();
+    rows.iter().for_each(|(key, value)| lists.entry(key.clone()).or_default().push(*value));
+    lists
 }
 
 const fn ms(ms: u64) -> Duration {
@@ -176,6 +196,76 @@ proptest! {
         }, |batches| {
             let left = window(batches, run.interval_ms, 3, |batch| &batch.0)?;
             Some(inner(&left, &window(batches, run.interval_ms, 4, |batch| &batch.1)?))
+        })?;
+    }
+
+    #[test]
+    fn joins_of_rows_of_several_columns(run in runs()) {
+        check(&run, |ctx| {
+            let wide = right(ctx).map_values::<(i64, (String, Option<bool>))>(|n| (n, ("text", (n != 0).then_some(n > 0))));
+            left(ctx).left_outer_join(&wide).sink("out");
+        }, |batches| {
+            let (left, right) = last(batches);
+            let wide = |n: i64| (n, ("text".to_owned(), (n != 0).then_some(n > 0)));
+            let rows = paired(left, right).into_iter();
+            Some(rows.filter_map(|(key, (left, right))| Some((key, (left?, right.map(wide))))).collect::<Vec<_>>())
+        })?;
+        check(&run, |ctx| {
+            let pair = |n: i64| (n, -n);
+            let (left, right) = (left(ctx).map_values::<(i64, i64)>(pair), right(ctx).map_values::<(i64, i64)>(pair));
+            left.full_outer_join(&right).sink("out");
+        }, |batches| {
+            let (left, right) = last(batches);
+            let pair = |n: Option<i64>| n.map(|n| (n, -n));
+            Some(paired(left, right).into_iter().map(|(key, (left, right))| (key, (pair(left), pair(right)))).collect::<Vec<_>>())
+        })?;
+    }
+
+    #[test]
+    fn groups(run in runs()) {
+        check_of(&["left"], &run, |ctx| left(ctx).group_by_key().sink("out"), |batches| {
+            Some(lists(last(batches).0).into_iter().collect::<Vec<_>>())
+        })?;
+        check_of(&["left"], &run, |ctx| {
+            left(ctx).map_values::<(i64, Option<String>)>(|n| (n, (n > 0).then_some("yes"))).group_by_key().sink("out");
+        }, |batches| {
+            let item = |n: i64| (n, (n > 0).then(|| "yes".to_owned()));
+            let rows = lists(last(batches).0).into_iter();
+            Some(rows.map(|(key, values)| (key, values.into_iter().map(item).collect::<Vec<_>>())).collect::<Vec<_>>())
+        })?;
+        check_of(&["left"], &run, |ctx| {
+            // Where a key's values of a window stand depends on their partitions; which they are does not.
+            let sorted = |values: millpond::ListRef<'_, i64>| {
+                let mut values: Vec<i64> = values.iter().collect();
+                values.sort_unstable();
+                values
+            };
+            left(ctx).group_by_key_and_window(ms(3000), ms(2000)).map_owned(move |(key, values)| {
+                (key.map(str::to_owned), sorted(values))
+            }).sink("out");
+        }, |batches| {
+            let rows = lists(&window(batches, run.interval_ms, 3, |batch| &batch.0)?).into_iter();
+            Some(rows.map(|(key, mut values)| {
+                values.sort_unstable();
+                (key, values)
+            }).collect::<Vec<_>>())
+        })?;
+    }
+
+    #[test]
+    fn groups_of_two_streams(run in runs()) {
+        check(&run, |ctx| left(ctx).cogroup(&right(ctx)).sink("out"), |batches| {
+            let (left, right) = last(batches);
+            let (mut left, mut right) = (lists(left), lists(right));
+            // Null keys do not meet.
+            let mut rows: Vec<_> = left.remove(&None).into_iter().map(|values| (None, (values, Vec::new()))).collect();
+            rows.extend(right.remove(&None).map(|values| (None, (Vec::new(), values))));
+            let keys: BTreeSet<Option<String>> = left.keys().chain(right.keys()).cloned().collect();
+            rows.extend(keys.into_iter().map(|key| {
+                let values = (left.remove(&key).unwrap_or_default(), right.remove(&key).unwrap_or_default());
+                (key, values)
+            }));
+            Some(rows)
         })?;
     }
 

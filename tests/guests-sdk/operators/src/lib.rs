@@ -60,6 +60,25 @@ pub const JOBS: &[(&str, Operators)] = &[
         let recent = rows.window(SECONDS_3, SECONDS_1).named("recent");
         both(&recent.join(&small(&rows).window(SECONDS_2, SECONDS_1).named("small")))
     }),
+    ("left_outer_join_of_tuples", |rows| {
+        let tuples = small(&rows).map_values::<(i64, (String, bool))>(|n| (n, ("text", n > 0)));
+        rows.left_outer_join(&tuples).map_values::<i64>(|(n, found)| {
+            found.map_or(n, |(m, (text, is_positive))| n * 100 + m * 10 + text.len() as i64 + i64::from(is_positive))
+        })
+    }),
+    ("group_by_key", |rows| {
+        rows.group_by_key().map_values::<i64>(|values| values.iter().fold(7, |all, n| all * 10 + n))
+    }),
+    ("group_by_key_and_window", |rows| {
+        let recent = rows.map_values::<(i64, bool)>(|n| (n, n > 1)).group_by_key_and_window(SECONDS_3, SECONDS_1);
+        recent.map_values::<i64>(|values| values.iter().map(|(n, is_large)| n + i64::from(is_large)).sum())
+    }),
+    ("cogroup", |rows| {
+        let groups = rows.cogroup(&small(&rows));
+        groups.map_values::<i64>(|(all, small)| {
+            all.iter().sum::<i64>() * 100 + small.iter().sum::<i64>() * 10 + small.len() as i64
+        })
+    }),
     ("subtract", |rows| rows.subtract(&small(&rows))),
     ("intersect", |rows| rows.intersect(&small(&rows))),
     ("subtract_by_key", |rows| rows.subtract_by_key(&small(&rows))),
