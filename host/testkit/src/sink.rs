@@ -39,6 +39,11 @@ impl CollectSink {
         self.lock().committed.iter().map(|batch| (batch.batch_time, rows(batch))).collect()
     }
 
+    /// Forgets the batches that became visible.
+    pub fn forget(&self) {
+        self.lock().committed.clear();
+    }
+
     /// How many batches are prepared and neither committed nor aborted.
     #[must_use]
     pub fn prepared(&self) -> usize {

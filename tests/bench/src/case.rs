@@ -97,6 +97,7 @@ pub(crate) const CASES: &[Case] = &[
     case("empty", Place::Inner, "an empty batch every 10 ms, committed"),
     case("latency", Place::Inner, "10 k records/s from a socket in 5 ms batches: record to result"),
     case("commit", Place::Inner, "a commit of 50 k changed keys while a checkpoint is being folded"),
+    case("join", Place::Inner, "two batches of 1 M rows joined by key, beside a native hash join of the same columns"),
     case("start", Place::Programs, "a built job from its start to its first result"),
     case("cores", Place::Programs, "w1's gain from one thread to two beside the native program's"),
     case("many-jobs", Place::Inner, "100 small jobs at a 1 s interval in one process"),

@@ -4,6 +4,7 @@
 mod boundary;
 mod commit;
 mod empty;
+mod join;
 mod latency;
 mod many_jobs;
 mod process;
@@ -26,6 +27,7 @@ pub(crate) fn run(case: &str, options: &InnerOptions) -> anyhow::Result<CaseResu
         "empty" => empty::run(options),
         "latency" => latency::run(options),
         "commit" => commit::run(options),
+        "join" => join::run(options),
         "many-jobs" => many_jobs::run(options),
         _ => bail!("`{case}` does not run inside the bench"),
     }

@@ -10,6 +10,7 @@
 
 mod averages;
 mod block;
+pub(crate) mod join;
 mod keys;
 mod marks;
 mod number;
