@@ -38,6 +38,24 @@ check job *args: _host _guest
 plan job *args: _host _guest
     @exec {{ quote(millpond) }} plan "$@"
 
+# Make a plugin folder: just new jobs/orders --template stateful
+[group('jobs')]
+[no-cd, no-exit-message]
+new dir *args: _host
+    @exec {{ quote(millpond) }} new "$@"
+
+# Run a job's golden cases: just cases plugins/wordcount --bless
+[group('jobs')]
+[no-cd, no-exit-message]
+cases job *args: _host _guest
+    @exec {{ quote(millpond) }} test "$@"
+
+# Build and run a job again whenever a file of it changes
+[group('jobs')]
+[no-cd, no-exit-message]
+watch job *args: _host _guest
+    @exec {{ quote(millpond) }} watch "$@"
+
 # Any other millpond command: just millpond explain MP0103
 [group('jobs')]
 [no-cd, no-exit-message]

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "the guest's source is a crate of its own, too")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millpond::{Row, StreamingContext, Timestamp};
@@ -59,6 +60,9 @@ struct Everything {
     at: Timestamp,
     maybe: Option<String>,
     place: (i64, Option<f64>),
+    list: Vec<Option<(String, i64)>>,
+    map: BTreeMap<String, Vec<i64>>,
+    maybe_pair: Option<(i64, bool)>,
 }
 
 proptest! {
@@ -83,6 +87,7 @@ fn random_rows_have_the_values_at_which_code_goes_wrong() {
     let rows = tree.current();
     assert!(rows.iter().any(|row| row.name.is_empty()) && rows.iter().any(|row| !row.name.is_ascii()));
     assert!(rows.iter().any(|row| row.number == i64::MIN) && rows.iter().any(|row| row.share.is_infinite()));
+    assert!(rows.iter().any(|row| row.list.len() > 1) && rows.iter().any(|row| !row.map.is_empty()));
     assert!(rows.iter().any(|row| row.maybe.is_none()) && rows.iter().any(|row| row.maybe.is_some()));
     let most = rows.iter().filter(|row| row.name == "a").count();
     assert!(most > 50, "rows of one key meet: {most}");

@@ -68,8 +68,8 @@ impl RunningJob {
         assert!(table.is_none(), "batch {} gives rows to sink `{sink}`:\n{}", self.number(), table.unwrap_or_default());
     }
 
-    /// What a stateful node keeps for each key, as of the newest commit, in no order. Of `update_state_by_key` that is the key and its
-    /// state; the node is called so unless it was `named`.
+    /// What a stateful node keeps for each key, as of the newest commit, in no order. Of `update_state_by_key` and
+    /// `map_with_state` that is the key and its state; the nodes are called so unless they were `named`.
     ///
     /// # Panics
     /// If the plan has no such node, or what it keeps is of another type.
@@ -159,7 +159,8 @@ impl RunningJob {
         });
         let recovered = self.store.clone().recover().expect("a store in memory gives what it has");
         let state = recovered.nodes.get(node)?;
-        millpond_engine::state_rows(found, state).unwrap_or_else(|error| panic!("the state of node `{node}`: {error}"))
+        let rows = millpond_engine::state_rows(&self.graph, found, state);
+        rows.unwrap_or_else(|error| panic!("the state of node `{node}`: {error}"))
     }
 
     /// The newest batch's number, from 1.

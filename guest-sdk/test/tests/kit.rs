@@ -86,6 +86,24 @@ fn state_before_the_first_key_is_empty() {
 }
 
 #[test]
+fn state_of_map_with_state_is_the_state_alone() {
+    let mut job = JobTest::new(Job::new(|ctx| {
+        ctx.source::<(String, i64)>("in")
+            .map_with_state(|key, number: Option<i64>, sum: &mut millpond::State<'_, i64>| {
+                let total = sum.get().unwrap_or(0) + number?;
+                sum.update(total);
+                Some((key.to_owned(), total))
+            })
+            .timeout(Duration::from_secs(10))
+            .sink("out");
+    }))
+    .start();
+    job.feed("in", [pair("a", 1), pair("b", 2), pair("a", 3)]);
+    job.batch();
+    job.assert_state("map_with_state", [pair("a", 4), pair("b", 2)]);
+}
+
+#[test]
 fn refused_rows_have_their_reasons() {
     let job = fed(&["a 1", "b", "c x"]);
     job.assert_rejected(["invalid digit found in string", "expected a key and a number"]);

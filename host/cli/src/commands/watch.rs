@@ -58,7 +58,7 @@ pub fn watch(args: &WatchArgs, format: LogFormat, screen: &Screen) -> Result<(),
     Ok(())
 }
 
-/// Calls `act` at once, and again after each burst of changes, with the first path of it, until it is told to stop.
+/// Calls `act` at once, and again after each burst of changes, with the last path of it, until it is told to stop.
 fn each_change(events: &mut impl Events, mut act: impl FnMut(Option<&Path>)) {
     act(None);
     while let Some(path) = next_burst(events) {
@@ -66,9 +66,9 @@ fn each_change(events: &mut impl Events, mut act: impl FnMut(Option<&Path>)) {
     }
 }
 
-/// The first path of the next burst of changes, when it is over; `None` = stop.
+/// The last path of the next burst of changes, when it is over; `None` = stop.
 fn next_burst(events: &mut impl Events) -> Option<PathBuf> {
-    let first = loop {
+    let mut latest = loop {
         match events.next(None) {
             Event::Changed(path) => break path,
             Event::Stop => return None,
@@ -77,8 +77,9 @@ fn next_burst(events: &mut impl Events) -> Option<PathBuf> {
     };
     loop {
         match events.next(Some(QUIET)) {
-            Event::Changed(_) => {}
-            Event::Quiet => return Some(first),
+            // Many editors write another file first and give it the name afterwards.
+            Event::Changed(path) => latest = path,
+            Event::Quiet => return Some(latest),
             Event::Stop => return None,
         }
     }
@@ -128,9 +129,9 @@ mod tests {
     fn it_runs_at_once_and_after_each_burst_of_changes() {
         let changed = |path: &str| Event::Changed(path.into());
         let events = [
+            changed("src/lib.rs.new"),
+            changed("src/lib.rs.new"),
             changed("src/lib.rs"),
-            changed("src/lib.rs"),
-            changed("millpond.toml"),
             Event::Quiet,
             changed("data/a.txt"),
             Event::Quiet,
