@@ -28,11 +28,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 pub(crate) use decode::decode;
 pub(crate) use encode::{ColumnEncoder, float, integer};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::columns::integers;
 use crate::error::{Error, OFFSETS_MAX, Result};
 
 /// Encoded keys of the rows of a batch.
@@ -56,6 +57,16 @@ impl Keys {
         {
             // Already what the encoding would give.
             return Ok(Self { offsets: text.offsets().inner().clone(), bytes: text.values().clone() });
+        }
+        if let ([only], [field]) = (columns, fields)
+            && !field.is_nullable()
+            && matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..))
+        {
+            // The same for every row, so it needs no encoder.
+            let end = offset(node, rows.saturating_mul(8))?;
+            let bytes: Vec<[u8; 8]> = integers(only).iter().map(|value| integer(*value)).collect();
+            let offsets: Vec<i32> = (0..=end).step_by(8).collect();
+            return Ok(Self { offsets: offsets.into(), bytes: Buffer::from_vec(bytes.into_flattened()) });
         }
         let mut bytes = Vec::with_capacity(rows * 10 * columns.len());
         let mut offsets = Vec::with_capacity(rows + 1);
@@ -191,6 +202,21 @@ mod tests {
         let keys = Keys::encode("test", &[Arc::new(Field::new("k", DataType::Utf8, false))], &[column], 2).unwrap();
         assert_eq!((keys.get(0), keys.get(1)), (&b""[..], &b"b\0c"[..]));
         assert_eq!(keys.len(), 2);
+    }
+
+    #[test]
+    fn numbers_alone_are_encoded_as_in_longer_keys() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![7, i64::MIN, -1, 0, i64::MAX]).slice(1, 4));
+        let encode = |nullable| {
+            let field = Arc::new(Field::new("k", DataType::Int64, nullable));
+            Keys::encode("test", &[field], &[Arc::clone(&column)], 4).unwrap()
+        };
+        let (alone, marked) = (encode(false), encode(true));
+        assert_eq!(alone.len(), 4);
+        // A nullable column's value has a mark before it.
+        assert!((0..4).all(|row| alone.get(row) == &marked.get(row)[1..]));
+        let none = Keys::encode("test", &[Arc::new(Field::new("k", DataType::Int64, false))], &[column.slice(0, 0)], 0);
+        assert_eq!(none.unwrap().len(), 0);
     }
 
     #[test]

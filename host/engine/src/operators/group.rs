@@ -25,7 +25,7 @@ pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, inputs: Vec<(&N
         let keyed = Keyed { node: node.name(), schema: &input.schema, key_columns };
         (keyed, rows.with_key(input.key_columns == key_columns))
     });
-    let partitions = context.run_together(inputs.collect(), |partition, inputs| {
+    let partitions = context.run_together(inputs.collect(), 1, |partition, inputs| {
         let numbered = Numbered::new(node.node, &nodes, &inputs)?;
         let hashes = numbered.firsts.iter().map(|(input, row)| inputs[*input].1[*row]).collect();
         Ok((PartitionBatch { partition, rows: lists(node.node, &nodes, &inputs, &numbered)? }, hashes))

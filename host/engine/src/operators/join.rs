@@ -1,7 +1,7 @@
 //! Rows of two inputs with equal keys: all joins.
 //!
 //! ```text
-//! both inputs -> shuffle by key hash -> per partition:
+//! both inputs -> shuffle by key hash -> per partition, cut by hash into parts that fit into a cache:
 //!   keys of the side with fewer rows -> table of slots       (one insert a row)
 //!   keys of the other side           -> looked up in it      (one probe a row)
 //!   right rows in the order of their slots                   (so the right rows of a key lie side by side)
@@ -19,9 +19,9 @@ mod sizes;
 mod tests;
 
 use arrow::array::RecordBatch;
-use millpond_core::batch::partitions;
+use millpond_core::batch::{partitions, row_count};
 use millpond_core::plan::{Join, JoinKind};
-use millpond_core::{Node, PartitionBatch};
+use millpond_core::{Node, PartitionBatch, PartitionId};
 
 use self::output::Output;
 pub(crate) use self::output::shapes;
@@ -30,11 +30,17 @@ use super::{BatchContext, NodeRef, PARTITION_BYTES_MAX, Rows};
 use crate::error::{Error, Result};
 use crate::group::{KeyTable, order_by_group};
 use crate::key::{Keys, null_keys};
-use crate::shuffle::Keyed;
+use crate::shuffle::{Keyed, concat};
 
 /// What a join may put out for one batch, approximately. A guess: several times what a batch usually is, and a quarter of the
 /// memory of a small machine.
 const JOIN_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// A part of so many rows has its table and its columns in a core's second cache. A guess: some 40 bytes a row.
+const PART_ROWS: usize = 32 * 1024;
+
+/// More would cost more to tell apart than the caches give. A guess.
+const PARTS_MAX: usize = 64;
 
 /// In place of a row's number: the side is absent.
 const NO_ROW: u32 = u32::MAX;
@@ -45,48 +51,92 @@ pub(crate) fn run(
     inputs: Vec<(&Node, Rows)>,
     join: &Join,
 ) -> Result<Rows> {
-    run_within(context, node, inputs, join, (PARTITION_BYTES_MAX as u64, JOIN_BYTES_MAX))
+    run_within(context, node, inputs, join, Limits::default())
 }
 
-/// The limits are for a partition and for all of them.
+/// How a join is cut.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// A partition that comes out has about so many bytes at most.
+    partition_bytes: u64,
+    /// So many come out of a batch at most.
+    batch_bytes: u64,
+    /// A part of a partition has about so many rows, those of both sides together.
+    part_rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { partition_bytes: PARTITION_BYTES_MAX as u64, batch_bytes: JOIN_BYTES_MAX, part_rows: PART_ROWS }
+    }
+}
+
 fn run_within(
     context: &BatchContext<'_>,
     node: NodeRef<'_>,
     inputs: Vec<(&Node, Rows)>,
     join: &Join,
-    (partition_bytes, batch_bytes): (u64, u64),
+    limits: Limits,
 ) -> Result<Rows> {
     let nodes: Vec<&Node> = inputs.iter().map(|(input, _)| *input).collect();
+    let rows: usize = inputs.iter().map(|(_, rows)| row_count(&rows.partitions)).sum();
+    let parts = rows.div_ceil(context.parallelism.saturating_mul(limits.part_rows)).clamp(1, PARTS_MAX);
     let inputs = inputs.into_iter().map(|(input, rows)| {
         let keyed = Keyed { node: node.name(), schema: &input.schema, key_columns: join.on };
         (keyed, rows.with_key(input.key_columns == join.on))
     });
-    let matched = context.run_together(inputs.collect(), |_, sides| {
+    let enough = limits.partition_bytes.min(limits.batch_bytes / context.parallelism as u64) / parts as u64;
+    let matched = context.run_together(inputs.collect(), parts, |_, sides| {
         let matches = Matches::new(node, &nodes, join, sides)?;
-        let bytes = matches.bytes(partition_bytes.min(batch_bytes / context.parallelism as u64));
+        let bytes = matches.bytes(enough);
         Ok((matches, bytes))
     })?;
-    let bytes = matched.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-    if bytes > batch_bytes {
-        let rows = matched.iter().fold(0u64, |sum, (matches, _)| sum.saturating_add(matches.rows()));
-        let [left, right] = [&nodes[0].name, &nodes[1].name].map(Clone::clone);
-        return Err(Error::JoinTooLarge { node: node.name().to_owned(), left, right, rows, bytes, limit: batch_bytes });
-    }
+    check_size(node, &nodes, &matched, limits.batch_bytes)?;
+    let parts = (matched.len() / context.parallelism).max(1);
+    let sum = |parts: &[(Matches, u64)]| parts.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    let is_cut: Vec<bool> = matched.chunks(parts).map(|parts| sum(parts) > limits.partition_bytes).collect();
     let output = Output::new(node.node, &nodes, join);
-    let pieces = context.pool.run(matched, |(matches, bytes)| {
-        let piece_bytes = if bytes > partition_bytes { Some(partition_bytes) } else { None };
-        matches.output(&output, piece_bytes)
+    let mut pieces = context.pool.run(matched.into_iter().enumerate().collect(), |(part, (matches, _))| {
+        matches.output(&output, is_cut[part / parts].then_some(limits.partition_bytes))
     })?;
-    let is_whole = pieces.iter().all(|pieces| pieces.len() == 1);
+    let partitions_of_parts = pieces
+        .chunks_mut(parts)
+        .zip(&is_cut)
+        .map(|(parts, is_cut)| (parts.iter_mut().flat_map(std::mem::take).collect::<Vec<Piece>>(), *is_cut));
+    let pieces = context.pool.run(partitions_of_parts.collect(), |(pieces, is_cut)| {
+        if is_cut { Ok(pieces) } else { Ok(vec![together(node, pieces)?]) }
+    })?;
     let pieces = pieces.into_iter().flatten();
-    if !is_whole || node.node.key_columns != join.on {
+    if is_cut.contains(&true) || node.node.key_columns != join.on {
         return Ok(Rows::new(partitions(pieces.map(|(rows, _)| rows).collect())));
     }
-    let numbered = (0..).map(millpond_core::PartitionId).zip(pieces);
+    let numbered = (0..).map(PartitionId).zip(pieces);
     Ok(Rows::hashed(numbered.map(|(partition, (rows, hashes))| (PartitionBatch { partition, rows }, hashes)).collect()))
 }
 
-/// The rows of one partition, and which belong together.
+/// Rows that come out, and the hashes of their keys.
+type Piece = (RecordBatch, Vec<u64>);
+
+fn together(node: NodeRef<'_>, mut pieces: Vec<Piece>) -> Result<Piece> {
+    if pieces.len() == 1 {
+        return Ok(pieces.remove(0));
+    }
+    let rows = concat(node.name(), &node.node.schema, pieces.iter().map(|(rows, _)| rows))?;
+    Ok((rows, pieces.into_iter().flat_map(|(_, hashes)| hashes).collect()))
+}
+
+/// Refuses a batch whose output would be too large.
+fn check_size(node: NodeRef<'_>, nodes: &[&Node], matched: &[(Matches, u64)], limit: u64) -> Result<()> {
+    let bytes = matched.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    if bytes <= limit {
+        return Ok(());
+    }
+    let rows = matched.iter().fold(0u64, |sum, (matches, _)| sum.saturating_add(matches.rows()));
+    let [left, right] = [&nodes[0].name, &nodes[1].name].map(Clone::clone);
+    Err(Error::JoinTooLarge { node: node.name().to_owned(), left, right, rows, bytes, limit })
+}
+
+/// The rows of a partition, or of a part of one, and which belong together.
 struct Matches {
     kind: JoinKind,
     left: Side,
@@ -218,7 +268,7 @@ impl Matches {
     }
 
     /// The rows that come out and the hashes of their keys; cut where a piece has more than `piece_bytes`.
-    fn output(self, output: &Output<'_>, piece_bytes: Option<u64>) -> Result<Vec<(RecordBatch, Vec<u64>)>> {
+    fn output(self, output: &Output<'_>, piece_bytes: Option<u64>) -> Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         let (mut left, mut right) = (Vec::new(), Vec::new());
         let Some(piece_bytes) = piece_bytes else {

@@ -124,7 +124,7 @@ impl BatchContext<'_> {
         states: impl FnOnce(usize) -> Vec<S>,
         task: impl Fn(S, PartitionId, RecordBatch, Vec<u64>) -> Result<T> + Send + Sync,
     ) -> Result<Vec<T>> {
-        let shuffled = self.shuffle(keyed, input)?;
+        let shuffled = self.shuffle(keyed, input, self.parallelism)?;
         let items: Vec<_> = states(shuffled.partitions()).into_iter().zip((0..).map(PartitionId)).collect();
         self.pool.run(items, |(state, partition)| {
             let (rows, hashes) = self.fetch(&shuffled, keyed, partition)?;
@@ -133,12 +133,17 @@ impl BatchContext<'_> {
     }
 
     /// Sends the rows of several inputs to where their keys belong, and runs a task for each partition with those of all.
+    ///
+    /// A partition may be cut into parts, by hash too, that have a task and an answer each, one after the other. It has one part if
+    /// rows lie where they belong already.
     pub(crate) fn run_together<T: Send>(
         &self,
         inputs: Vec<(Keyed<'_>, Rows)>,
+        parts: usize,
         task: impl Fn(PartitionId, Vec<(RecordBatch, Vec<u64>)>) -> Result<T> + Send + Sync,
     ) -> Result<Vec<T>> {
-        let shuffle = |(keyed, rows)| Ok((keyed, self.shuffle(keyed, rows)?));
+        let parts = if inputs.iter().any(|(_, rows)| rows.hashes.is_some()) { 1 } else { parts };
+        let shuffle = |(keyed, rows)| Ok((keyed, self.shuffle(keyed, rows, self.parallelism * parts)?));
         let inputs: Vec<(Keyed<'_>, Shuffled)> = inputs.into_iter().map(shuffle).collect::<Result<_>>()?;
         let partitions = inputs.iter().map(|(_, shuffled)| shuffled.partitions()).max().unwrap_or(0);
         self.pool.run((0..).map(PartitionId).take(partitions).collect(), |partition| {
@@ -147,11 +152,11 @@ impl BatchContext<'_> {
         })
     }
 
-    fn shuffle(&self, keyed: Keyed<'_>, input: Rows) -> Result<Shuffled> {
+    fn shuffle(&self, keyed: Keyed<'_>, input: Rows, targets: usize) -> Result<Shuffled> {
         let began_us = self.pool.busy_us();
         let shuffled = match input.hashes {
             Some(hashes) => Shuffled::InPlace(input.partitions, hashes),
-            None => shuffle::by_key(&self.pool, keyed, input.partitions, self.parallelism)?,
+            None => shuffle::by_key(&self.pool, keyed, input.partitions, targets)?,
         };
         let split_us = self.pool.busy_us().saturating_sub(began_us);
         self.count(|counts| counts.shuffle_us += split_us);

@@ -11,7 +11,7 @@ use millpond_core::{BatchTime, Classify, Node, NodeId, Operator, SystemClock};
 use millpond_testkit::FakeFunction;
 use proptest::prelude::*;
 
-use super::{Rows, run_within};
+use super::{Limits, Rows, run_within};
 use crate::key::{Keys, partition_of};
 use crate::operators::{BatchContext, NodeRef, TimedPool};
 use crate::{ComputePool, Error};
@@ -191,7 +191,7 @@ fn with_context<T>(parallelism: usize, work: impl FnOnce(&BatchContext<'_>) -> T
     })
 }
 
-fn joined(parallelism: usize, kind: JoinKind, sides: (&Side, &Side), limits: (u64, u64)) -> Result<Rows, Error> {
+fn joined(parallelism: usize, kind: JoinKind, sides: (&Side, &Side), limits: Limits) -> Result<Rows, Error> {
     let (node, join) = join_node(kind, sides.0, sides.1);
     let (left, right) = (sides.0.node("left"), sides.1.node("right"));
     let inputs = vec![(&left, sides.0.rows(&left)), (&right, sides.1.rows(&right))];
@@ -200,17 +200,20 @@ fn joined(parallelism: usize, kind: JoinKind, sides: (&Side, &Side), limits: (u6
     })
 }
 
-const NO_LIMITS: (u64, u64) = (u64::MAX, u64::MAX);
+const NO_LIMITS: Limits = Limits { partition_bytes: u64::MAX, batch_bytes: u64::MAX, part_rows: 1000 };
+
+const LIMITS: Limits = Limits { partition_bytes: 1024, batch_bytes: 1 << 30, part_rows: 1000 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn every_kind_gives_what_a_nested_loop_gives(
-        left in side(), right in side(), parallelism in 1usize..6, cut in any::<bool>(),
+        left in side(), right in side(), parallelism in 1usize..6, cut in any::<bool>(), part_rows in 1usize..9,
     ) {
         for kind in KINDS {
-            let limits = if cut { (70, u64::MAX) } else { NO_LIMITS };
+            let partition_bytes = if cut { 70 } else { u64::MAX };
+            let limits = Limits { partition_bytes, part_rows, ..NO_LIMITS };
             let output = joined(parallelism, kind, (&left, &right), limits).unwrap();
             prop_assert_eq!(print(&output), model(kind, false, &left, &right), "{:?}", kind);
             prop_assert!(cut || output.hashes.is_some());
@@ -218,10 +221,10 @@ proptest! {
     }
 
     #[test]
-    fn rows_lie_where_the_hashes_that_go_along_with_them_say(left in side(), right in side(), parallelism in 1usize..6) {
+    fn rows_lie_where_the_hashes_that_go_along_with_them_say(left in side(), right in side(), parallelism in 1usize..6, part_rows in 1usize..9) {
         for kind in KINDS {
             let (node, join) = join_node(kind, &left, &right);
-            let output = joined(parallelism, kind, (&left, &right), NO_LIMITS).unwrap();
+            let output = joined(parallelism, kind, (&left, &right), Limits { part_rows, ..NO_LIMITS }).unwrap();
             let hashes = output.hashes.unwrap();
             prop_assert_eq!(output.partitions.len(), parallelism);
             for (batch, hashes) in output.partitions.iter().zip(hashes.iter()) {
@@ -258,7 +261,13 @@ fn hot(rows: usize, text: &str) -> Side {
 
 #[test]
 fn a_large_product_is_cut_into_partitions() {
-    let output = joined(3, JoinKind::Inner, (&hot(100, "xxxxxxxxxx"), &hot(100, "y")), (64 * 1024, u64::MAX)).unwrap();
+    let output = joined(
+        3,
+        JoinKind::Inner,
+        (&hot(100, "xxxxxxxxxx"), &hot(100, "y")),
+        Limits { partition_bytes: 64 * 1024, ..NO_LIMITS },
+    )
+    .unwrap();
     assert_eq!(print(&output).len(), 10_000);
     assert!(output.partitions.len() > 10 && output.hashes.is_none(), "{} partitions", output.partitions.len());
     assert!(output.partitions.iter().zip(0..).all(|(batch, number)| batch.partition.0 == number));
@@ -271,7 +280,7 @@ fn a_product_without_bound_is_refused_before_it_is_made() {
     // A hundred thousand rows on either side: ten thousand million pairs.
     for kind in [JoinKind::Inner, JoinKind::LeftOuter, JoinKind::RightOuter, JoinKind::FullOuter] {
         let many = hot(100_000, "x");
-        let error = joined(2, kind, (&many, &many), (1024, 1 << 30)).unwrap_err();
+        let error = joined(2, kind, (&many, &many), LIMITS).unwrap_err();
         assert_eq!(error.code().to_string(), "MP0805");
         let message = error.to_string();
         for part in ["node `it`", "`left`", "`right`", "10000000000 rows", "merge or filter"] {
@@ -279,13 +288,13 @@ fn a_product_without_bound_is_refused_before_it_is_made() {
         }
     }
     let many = hot(100_000, "x");
-    let semi = joined(2, JoinKind::LeftSemi, (&many, &many), (u64::MAX, 1 << 30)).unwrap();
+    let semi = joined(2, JoinKind::LeftSemi, (&many, &many), Limits { partition_bytes: u64::MAX, ..LIMITS }).unwrap();
     assert_eq!(semi.partitions.iter().map(|batch| batch.rows.num_rows()).sum::<usize>(), 100_000);
 }
 
 #[test]
 fn one_long_row_with_many_partners_counts_as_often_as_it_comes_out() {
     let long = "x".repeat(100_000);
-    let error = joined(2, JoinKind::Inner, (&hot(1, &long), &hot(50_000, "y")), (1024, 1 << 30)).unwrap_err();
+    let error = joined(2, JoinKind::Inner, (&hot(1, &long), &hot(50_000, "y")), LIMITS).unwrap_err();
     assert!(matches!(error, Error::JoinTooLarge { bytes, .. } if bytes > 5_000_000_000), "{error}");
 }
