@@ -116,3 +116,77 @@ impl FirstSlots {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use millpond_core::plan::Ordering;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::key::Keys;
+    use crate::state::KeyedState;
+
+    fn sort(descending: bool, limit: u64) -> Sort {
+        Sort { order: vec![Ordering { column: 1, descending }], limit: Some(limit), hidden_columns: 0 }
+    }
+
+    fn put(state: &mut KeyedState, rows: &[(i64, i64)]) {
+        let field = |name| Field::new(name, DataType::Int64, false);
+        let schema = Arc::new(Schema::new(vec![field("k"), field("v")]));
+        let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
+        let columns =
+            vec![column(rows.iter().map(|row| row.0).collect()), column(rows.iter().map(|row| row.1).collect())];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let keys = Keys::of("n", &schema, 1, &batch).unwrap();
+        let (slots, _) = state.insert_all(&keys, &keys.hashes());
+        state.put(&batch.project(&[1]).unwrap(), &(0u32..).zip(slots).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        /// Steps: rows that are put, and keys that go. Few different values, so that there are ties.
+        #[test]
+        fn first_slots_are_those_of_a_sort_after_every_change(
+            steps in proptest::collection::vec(
+                (proptest::collection::btree_map(0i64..600, -200i64..200, 0..40), proptest::collection::vec(0i64..600, 0..12)),
+                1..40,
+            ),
+            descending: bool,
+            limit in 1usize..6,
+        ) {
+            let field = |name| Field::new(name, DataType::Int64, false);
+            let mut state = KeyedState::new("n", &Schema::new(vec![field("k"), field("v")]), 1);
+            state.follow(&sort(descending, limit as u64));
+            let mut model: BTreeMap<i64, i64> = (0..300).map(|key| (key, key % 150)).collect();
+            put(&mut state, &model.clone().into_iter().collect::<Vec<_>>());
+            for (rows, gone) in steps {
+                model.extend(&rows);
+                put(&mut state, &rows.into_iter().collect::<Vec<_>>());
+                for key in gone.iter().filter(|key| model.remove(key).is_some()) {
+                    let key = crate::key::integer(*key);
+                    let slot = state.table().find(crate::key::hash(&key), &key).expect("it was put");
+                    state.remove(slot, true);
+                }
+                let slots = state.first().expect("the limit is small");
+                let values = state.values(&slots).unwrap();
+                let mut found = crate::columns::integers(values.column(0)).to_vec();
+                let mut expected: Vec<i64> = model.values().copied().collect();
+                if descending {
+                    found.sort_by_key(|value| Reverse(*value));
+                    expected.sort_by_key(|value| Reverse(*value));
+                } else {
+                    found.sort_unstable();
+                    expected.sort_unstable();
+                }
+                let last = expected[limit - 1];
+                expected.retain(|value| if descending { *value >= last } else { *value <= last });
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+}

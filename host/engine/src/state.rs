@@ -1,6 +1,5 @@
 //! Hot state of one node and partition: keys with values, in memory, and what changed since the last commit.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
@@ -27,8 +26,8 @@ pub(crate) struct KeyedState {
     /// Of each slot: changed since the last commit.
     dirty: Vec<bool>,
     dirty_slots: Vec<u32>,
-    /// Committed keys that were removed since the last commit. Ordered, so that a commit's bytes are the same on replay.
-    deleted: BTreeSet<Vec<u8>>,
+    /// Committed keys that were removed since the last commit.
+    deleted: Vec<Vec<u8>>,
     /// The first keys of an order that someone asks for in every batch.
     first: Option<FirstSlots>,
 }
@@ -49,7 +48,7 @@ impl KeyedState {
             value_schema,
             dirty: Vec::new(),
             dirty_slots: Vec::new(),
-            deleted: BTreeSet::new(),
+            deleted: Vec::new(),
             first: None,
         }
     }
@@ -102,7 +101,7 @@ impl KeyedState {
     /// Removes a key. `stored`: it had values before this batch, so the store may know it.
     pub(crate) fn remove(&mut self, slot: u32, stored: bool) {
         if stored {
-            self.deleted.insert(self.keys.key(slot).to_vec());
+            self.deleted.push(self.keys.key(slot).to_vec());
         }
         // The slot may be given to another key, whose change must not be taken for this one's.
         self.dirty[slot as usize] = false;
@@ -138,12 +137,14 @@ impl KeyedState {
             self.dirty_slots.clear();
             (0u32..).zip(dirty).filter_map(|(slot, dirty)| std::mem::take(dirty).then_some(slot)).collect()
         };
-        let deletes = std::mem::take(&mut self.deleted);
+        let mut deletes = std::mem::take(&mut self.deleted);
+        // In order, so that a commit's bytes are the same on replay. A key can be removed twice between two commits.
+        deletes.sort_unstable();
+        deletes.dedup();
         if changed.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
         let keys = binary(&self.node, changed.iter().map(|slot| self.keys.key(*slot)))?;
-        let deletes: Vec<Vec<u8>> = deletes.into_iter().collect();
         let deletes = binary(&self.node, deletes.iter().map(Vec::as_slice))?;
         let change = StateChange::Keyed { deletes, keys, values: self.values(&changed)? };
         Ok(Some(StateDelta { node: self.node.clone(), change }))

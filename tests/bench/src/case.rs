@@ -100,6 +100,8 @@ pub(crate) const CASES: &[Case] = &[
     case("join", Place::Inner, "two batches of 1 M rows joined by key, beside a native hash join of the same columns"),
     case("start", Place::Programs, "a built job from its start to its first result"),
     case("cores", Place::Programs, "w1's gain from one thread to two beside the native program's"),
+    case("sliding-max", Place::Inner, "a slide of a window without inverse over 600 panes beside one over 60"),
+    case("map-with-state", Place::Inner, "map_with_state with timeouts over 1 M keys beside update_state_by_key"),
     case("many-jobs", Place::Inner, "100 small jobs at a 1 s interval in one process"),
     case(
         "bad-input",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{concat, take_arrays, take_record_batch};
 use arrow::datatypes::{DataType, Schema};
 use millpond_core::UpdateInput;
 
@@ -137,18 +137,20 @@ impl Touched {
         let key_columns: Vec<usize> = (0..key_columns).collect();
         let schema = schema.project(&key_columns).map_err(Error::arrow(node))?;
         // Of several spellings of one number (0.0 and -0.0) the state has the one that counts, so floats are read from it.
-        let is_float = schema.fields().iter().any(|field| *field.data_type() == DataType::Float64);
-        let keys = if is_float || self.first_rows.len() < self.slots.len() {
-            state.key_columns(&self.slots)?
-        } else {
-            let keys = rows.project(&key_columns).map_err(Error::arrow(node))?;
-            if self.first_rows.len() == rows.num_rows() {
-                keys.columns().to_vec()
-            } else {
-                let first_rows = UInt32Array::from(self.first_rows.clone());
-                take_record_batch(&keys, &first_rows).map_err(Error::arrow(node))?.columns().to_vec()
-            }
-        };
+        if schema.fields().iter().any(|field| *field.data_type() == DataType::Float64) {
+            return columns::batch(node, &Arc::new(schema), state.key_columns(&self.slots)?, self.slots.len());
+        }
+        let mut keys = rows.project(&key_columns).map_err(Error::arrow(node))?.columns().to_vec();
+        if self.with_rows() < rows.num_rows() {
+            let first_rows = UInt32Array::from(self.first_rows.clone());
+            keys = take_arrays(&keys, &first_rows, None).map_err(Error::arrow(node))?;
+        }
+        if self.with_rows() < self.slots.len() {
+            // Only of these: keys in the state lie anywhere in memory.
+            let others = state.key_columns(&self.slots[self.with_rows()..])?;
+            let both = keys.iter().zip(&others).map(|(keys, others)| concat(&[keys.as_ref(), others.as_ref()]));
+            keys = both.collect::<Result<_, _>>().map_err(Error::arrow(node))?;
+        }
         columns::batch(node, &Arc::new(schema), keys, self.slots.len())
     }
 }

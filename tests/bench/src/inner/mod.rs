@@ -7,8 +7,11 @@ mod empty;
 mod join;
 mod latency;
 mod many_jobs;
+mod map_with_state;
 mod process;
+mod sliding_max;
 mod stage;
+mod stateful;
 mod support;
 
 use anyhow::bail;
@@ -29,6 +32,8 @@ pub(crate) fn run(case: &str, options: &InnerOptions) -> anyhow::Result<CaseResu
         "commit" => commit::run(options),
         "join" => join::run(options),
         "many-jobs" => many_jobs::run(options),
+        "sliding-max" => sliding_max::run(options),
+        "map-with-state" => map_with_state::run(options),
         _ => bail!("`{case}` does not run inside the bench"),
     }
 }
