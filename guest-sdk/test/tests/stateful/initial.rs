@@ -94,6 +94,27 @@ fn map_with_state_begins_with_it_as_if_the_first_batch_had_touched_it() {
 }
 
 #[test]
+fn it_is_not_lost_when_the_job_restarts_before_the_operator_has_had_a_batch() {
+    fn job(ctx: &mut StreamingContext) {
+        let seconds = Duration::from_secs(3);
+        let recent = ctx.source::<Pair>("in").sum_by_key_and_window(seconds, seconds);
+        recent.update_state_by_key(total).initial_state(pairs(&[("a", 1)])).sink("totals");
+        let map = |_: &str, value: Option<i64>, _: &mut State<'_, i64>| value;
+        recent.map_with_state(map).initial_state(pairs(&[("b", 2)])).state_snapshots().sink("states");
+    }
+    let mut job = JobTest::new(Job::new(job)).start();
+    for batch in 1..=6 {
+        job.feed("in", pairs(&[("z", 1)]));
+        job.batch();
+        job.restart_with_parallelism(batch % 3 + 1);
+        let slide = |expected: &[(&str, i64)]| if batch % 3 == 0 { pairs(expected) } else { Vec::new() };
+        let sum = batch as i64;
+        assert_eq!(rows::<Pair>(&job, "totals"), slide(&[("a", 1), ("z", sum)]));
+        assert_eq!(rows::<Pair>(&job, "states"), slide(&[("b", 2)]));
+    }
+}
+
+#[test]
 fn a_key_that_is_there_twice_is_refused() {
     fn update(ctx: &mut StreamingContext) {
         ctx.source::<Pair>("in")

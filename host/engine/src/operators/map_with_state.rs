@@ -30,6 +30,10 @@ const TOUCHED: &str = "\u{0}touched";
 pub(crate) struct MapWithState {
     settings: plan::MapWithState,
     key_columns: usize,
+    /// Whether it has run, and no commit says so yet.
+    has_begun: bool,
+    /// Whether it has run before the last commit.
+    is_known: bool,
     partitions: Vec<Partition>,
 }
 
@@ -53,7 +57,8 @@ impl MapWithState {
             grouping: Grouping::default(),
             delta: None,
         };
-        Self { settings: settings.clone(), key_columns, partitions: (0..parallelism).map(partition).collect() }
+        let partitions = (0..parallelism).map(partition).collect();
+        Self { settings: settings.clone(), key_columns, has_begun: false, is_known: false, partitions }
     }
 
     pub(crate) fn run(
@@ -64,6 +69,7 @@ impl MapWithState {
         input: Rows,
     ) -> Result<Rows> {
         let input_keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: self.key_columns };
+        self.has_begun = !self.is_known;
         let initial = self.settings.initial.take();
         let (partitions, settings, key_columns) = (&mut self.partitions, &self.settings, self.key_columns);
         let initial = initial.as_ref();
@@ -229,6 +235,7 @@ impl Stateful for MapWithState {
     fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()> {
         if !context.is_new {
             self.settings.initial = None;
+            self.is_known = true;
         }
         let (count, has_timeout) = (self.partitions.len(), self.settings.timeout_ms.is_some());
         let items: Vec<_> = self.partitions.iter_mut().enumerate().collect();
@@ -252,6 +259,11 @@ impl Stateful for MapWithState {
             deltas.extend(partition.state.take_delta()?);
         }
         Ok(deltas)
+    }
+
+    fn take_begun(&mut self) -> bool {
+        self.is_known |= self.has_begun;
+        std::mem::take(&mut self.has_begun)
     }
 
     fn keys(&self) -> u64 {

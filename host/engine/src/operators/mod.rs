@@ -230,6 +230,10 @@ pub(crate) trait Stateful: Send {
     fn last_slide(&self) -> Option<BatchTime> {
         None
     }
+    /// Whether it has run its first batch since the last call. A restart has to know: an initial state is taken in once.
+    fn take_begun(&mut self) -> bool {
+        false
+    }
     /// Keys that are held.
     fn keys(&self) -> u64;
     /// Memory that is held, in bytes, approximately.
@@ -240,7 +244,7 @@ pub(crate) trait Stateful: Send {
 pub(crate) struct Restore<'a> {
     pub(crate) pool: TimedPool<'a>,
     pub(crate) function: &'a dyn UserFunction,
-    /// Whether no commit has known the node yet.
+    /// Whether no batch of the node is in a commit yet.
     pub(crate) is_new: bool,
     /// What the node's `last_slide` was at the newest commit.
     pub(crate) last_slide: Option<BatchTime>,

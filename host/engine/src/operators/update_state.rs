@@ -23,6 +23,10 @@ pub(crate) struct UpdateState {
     every_batch: bool,
     /// What a job begins with: keys and their states, until the first batch takes them in.
     initial: Option<RecordBatch>,
+    /// Whether it has run, and no commit says so yet.
+    has_begun: bool,
+    /// Whether it has run before the last commit.
+    is_known: bool,
     wanted: Wanted,
     partitions: Vec<Partition>,
 }
@@ -61,7 +65,7 @@ impl UpdateState {
             Partition { state, delta: None, grouping: Grouping::default() }
         };
         let partitions = (0..parallelism).map(partition).collect();
-        Self { every_batch, initial, wanted, partitions }
+        Self { every_batch, initial, has_begun: false, is_known: false, wanted, partitions }
     }
 
     pub(crate) fn run(
@@ -72,6 +76,7 @@ impl UpdateState {
         input: Rows,
     ) -> Result<Rows> {
         let keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
+        self.has_begun = !self.is_known;
         let (every_batch, wanted, initial) = (self.every_batch, &self.wanted, self.initial.take());
         let partitions = &mut self.partitions;
         let partitions = context.run_by_key(
@@ -172,6 +177,7 @@ impl Stateful for UpdateState {
     fn restore(&mut self, state: NodeState, context: &Restore<'_>) -> Result<()> {
         if !context.is_new {
             self.initial = None;
+            self.is_known = true;
         }
         let count = self.partitions.len();
         let items: Vec<_> = self.partitions.iter_mut().enumerate().collect();
@@ -190,6 +196,11 @@ impl Stateful for UpdateState {
             deltas.extend(partition.state.take_delta()?);
         }
         Ok(deltas)
+    }
+
+    fn take_begun(&mut self) -> bool {
+        self.is_known |= self.has_begun;
+        std::mem::take(&mut self.has_begun)
     }
 
     fn keys(&self) -> u64 {

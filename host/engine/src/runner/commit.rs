@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use millpond_core::{BatchTime, CommitRecord, StateDelta};
 
-use super::recover::LAST_SLIDE;
+use super::recover::{BEGUN, LAST_SLIDE};
 use super::{JobRunner, Operation};
 use crate::error::Result;
 
@@ -22,7 +22,10 @@ impl JobRunner {
     /// The commit of everything up to `batch_time`. Sinks add their tokens later.
     pub(super) fn record(&mut self, batch_time: BatchTime) -> Result<CommitRecord> {
         let state = self.take_deltas()?;
-        for (node, operator) in self.graph.plan().nodes.iter().zip(&self.operators) {
+        for (node, operator) in self.graph.plan().nodes.iter().zip(&mut self.operators) {
+            if operator.stateful_mut().is_some_and(|operator| operator.take_begun()) {
+                self.pending.meta.insert(format!("{BEGUN}{}", node.name), Vec::new());
+            }
             if let Some(time) = operator.stateful().and_then(|operator| operator.last_slide()) {
                 self.pending.meta.insert(format!("{LAST_SLIDE}{}", node.name), time.0.to_string().into_bytes());
             }

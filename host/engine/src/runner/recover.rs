@@ -32,6 +32,8 @@ const START: &str = "start-ms";
 const STATE_SCHEMA: &str = "state-schema/";
 /// Meta entries: a node's window, in words. It may change between runs.
 const WINDOW: &str = "window/";
+/// Meta entries: a node that may have an initial state has run a batch, and goes on with its own state.
+pub(super) const BEGUN: &str = "begun/";
 /// Meta entries: the time of a window's last slide.
 pub(super) const LAST_SLIDE: &str = "last-slide/";
 
@@ -279,7 +281,7 @@ fn restore_operators(
             let last_slide = meta.get(&format!("{LAST_SLIDE}{}", node.name));
             let last_slide = last_slide.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).map(BatchTime);
             let pool = TimedPool::new(&parts.pool, &*parts.clock);
-            let is_new = !meta.contains_key(&format!("{STATE_SCHEMA}{}", node.name));
+            let is_new = !meta.contains_key(&format!("{BEGUN}{}", node.name));
             let context = Restore { pool, function: &*parts.function, is_new, last_slide };
             operator.restore(nodes.remove(&node.name).unwrap_or_default(), &context)?;
         }
