@@ -93,16 +93,13 @@ impl Shuffled {
                 Ok((rows, hashes))
             }
             Self::Spread { sources, .. } => {
-                let rows = sources.iter().map(|source| source.rows_of(target));
-                let places = (0..)
-                    .zip(rows.clone())
-                    .flat_map(|(source, rows)| rows.iter().map(move |row| (source, *row as usize)));
-                let places: Vec<(usize, usize)> = places.collect();
-                let hashes = sources
-                    .iter()
-                    .zip(rows)
-                    .flat_map(|(source, rows)| rows.iter().map(|row| source.hashes[*row as usize]));
-                let hashes: Vec<u64> = hashes.collect();
+                let count = sources.iter().map(|source| source.rows_of(target).len()).sum();
+                let (mut places, mut hashes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+                for (number, source) in sources.iter().enumerate() {
+                    let rows = source.rows_of(target);
+                    places.extend(rows.iter().map(|row| (number, *row as usize)));
+                    hashes.extend(rows.iter().map(|row| source.hashes[*row as usize]));
+                }
                 if places.is_empty() {
                     return Ok((RecordBatch::new_empty(Arc::clone(schema)), hashes));
                 }
