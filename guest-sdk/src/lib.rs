@@ -71,7 +71,10 @@ pub use dstream::{DStream, MapFn, MappedWithState, State, TryMapFn, Values};
 pub use failure::RowError;
 pub use millpond_macros::Row;
 pub use param::Param;
-pub use row::{Comparable, Element, Key, ListRef, MapRef, Number, Ordered, Row, Single, Sum, Timestamp, Value};
+pub use row::{
+    Comparable, Date, Decimal, DecimalError, Element, Key, ListRef, MapRef, Names, Number, Ordered, Row, Single, Sum,
+    TimeDelta, Timestamp, Value,
+};
 pub use rows::{Rows, RowsIter};
 pub use runtime::{Job, Transform, TransformContext};
 pub use sortkey::{ColumnOf, SortKey, SortKeyFn, SortOrder};
@@ -82,8 +85,12 @@ pub mod __private {
     pub use std::cmp::Ordering;
     pub use std::vec::Vec;
 
-    pub use crate::bindings::millpond::plugin::types::{Column, Failure, Field};
-    pub use crate::row::{ColumnReader, Validity, part_name, read_struct, struct_field, write_struct};
+    pub use crate::bindings::millpond::plugin::types::{Column, DataType, Failure, Field};
+    pub use crate::row::{
+        ColumnReader, NameColumn, Validity, hash_name, leaf_field, order_names, part_name, read_struct, struct_field,
+        write_struct,
+    };
+    pub use crate::sortkey::pick;
 }
 
 /// Makes a function or closure the job of this plugin.

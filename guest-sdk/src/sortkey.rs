@@ -12,7 +12,7 @@ use std::ops::Neg;
 
 use crate::bindings::millpond::plugin::dataflow::Ordering as PlanOrdering;
 use crate::bindings::millpond::plugin::types::{Column, DataType};
-use crate::row::{Ordered, Row, Single, Timestamp};
+use crate::row::{Date, Decimal, Ordered, Row, Single, TimeDelta, Timestamp};
 
 /// A column of a row, standing for its values in [`sort_by`](crate::DStream::sort_by) and
 /// [`top_by`](crate::DStream::top_by). It has no value to compute with: for that use
@@ -26,6 +26,13 @@ impl<T> ColumnOf<T> {
     pub(crate) fn new(column: usize) -> Self {
         Self { column: column as u32, of: PhantomData }
     }
+}
+
+/// Column `column`, of values of `T`.
+#[doc(hidden)]
+#[must_use]
+pub fn pick<T>(column: usize) -> ColumnOf<T> {
+    ColumnOf::new(column)
 }
 
 impl<T> Clone for ColumnOf<T> {
@@ -79,12 +86,12 @@ impl<O: SortOrder> SortOrder for Reverse<O> {
 
 /// A computed value to sort by.
 ///
-/// `i64`, `f64`, `bool`, `String` (closures return a `&str`), [`Timestamp`], `Option` of these (none first), [`Reverse`] of
+/// Numbers, `bool`, `String` (closures return a `&str`), [`Timestamp`], [`Date`], [`TimeDelta`], `Option` of these (none first), [`Reverse`] of
 /// any key (the whole order round), and tuples of keys up to four (the first decides, the next breaks ties).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a sort key",
     label = "not a sort key",
-    note = "sort keys are i64, f64, bool, String, Timestamp, Option of these, std::cmp::Reverse of a key, and tuples of keys up to four"
+    note = "sort keys are numbers, bool, String, times, Option of these, std::cmp::Reverse of a key, and tuples of keys up to four"
 )]
 pub trait SortKey: 'static {
     /// What a closure returns: itself, or a borrowed view for text.
@@ -111,7 +118,7 @@ impl<'a, T: Row, K: SortKey, F: Fn(T::Ref<'a>) -> K::Of<'a>> SortKeyFn<'a, T, K>
 
 /// One hidden column.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HiddenColumn {
     /// Its type.
     pub data_type: DataType,
@@ -199,6 +206,17 @@ macro_rules! plain_key {
 
 plain_key!(
     {} i64, DataType::Int64, false;
+    {} i8, DataType::Int8, false;
+    {} i16, DataType::Int16, false;
+    {} i32, DataType::Int32, false;
+    {} u8, DataType::Uint8, false;
+    {} u16, DataType::Uint16, false;
+    {} u32, DataType::Uint32, false;
+    {} u64, DataType::Uint64, false;
+    {} f32, DataType::Float32, false;
+    {} Date, DataType::Date, false;
+    {} TimeDelta, DataType::Duration, false;
+    {const PRECISION: u8, const SCALE: u8} Decimal<PRECISION, SCALE>, <Self as Single>::DATA_TYPE, false;
     {} f64, DataType::Float64, false;
     {} bool, DataType::Boolean, false;
     {} String, DataType::Utf8, false;

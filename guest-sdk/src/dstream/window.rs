@@ -330,7 +330,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
 
 /// Whether sums of such values depend on what was added and taken off again.
 fn has_floats<V: Row>() -> bool {
-    row::fields::<V>("").iter().any(|field| field.data_type == DataType::Float64)
+    row::fields::<V>("").iter().any(|field| matches!(field.data_type, DataType::Float32 | DataType::Float64))
 }
 
 /// Whether rows of such values could be taken off, if the values were whole numbers.

@@ -7,8 +7,10 @@
 //! Nested rows lie flat: a tuple or struct has the columns of its parts, one after the other. Where that cannot be (in a list
 //! or map, or if it may be absent) it is one column of its own, a struct, with the parts as children. Tests: `tests.rs`.
 
+mod decimal;
 mod list;
 mod map;
+mod names;
 mod nested;
 mod option;
 mod primitive;
@@ -21,12 +23,14 @@ mod tuple;
 use std::cmp::Ordering;
 use std::fmt;
 
+pub use decimal::{Decimal, DecimalError};
 pub(crate) use list::ListColumns;
 pub use list::ListRef;
 pub use map::MapRef;
+pub use names::{NameColumn, Names, hash_name, order_names};
+pub use nested::{leaf_field, read_struct, struct_field, write_struct};
 pub(crate) use nested::{names, renamed, top_level};
-pub use nested::{read_struct, struct_field, write_struct};
-pub use primitive::Timestamp;
+pub use primitive::{Date, TimeDelta, Timestamp};
 pub use reader::ColumnReader;
 
 use crate::bindings::millpond::plugin::types::{Batch, Column, DataType, Failure, Field};
@@ -42,7 +46,10 @@ pub type Validity = Option<Vec<u8>>;
 /// |---|---|---|
 /// | `String` | utf8 | `&str` |
 /// | `Vec<u8>` | binary | `&[u8]` |
-/// | `i64`, `f64`, `bool`, [`Timestamp`] | one | itself |
+/// | `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `bool` | one | itself |
+/// | [`Timestamp`], [`Date`], [`TimeDelta`] | timestamp, date, duration | itself |
+/// | [`Decimal<P, S>`](Decimal) | decimal | itself |
+/// | `#[derive(Row)]` enum without fields | utf8: the names | itself |
 /// | `Option<T>` | the same, nullable; a struct column if `T` has several | `Option` of the view |
 /// | tuples up to eight | those of the parts: `_1`, `_2`, `_2._1` ... | tuple of views |
 /// | `#[derive(Row)]` struct `Visit` | its fields' | `VisitRef<'_>` |
@@ -72,8 +79,8 @@ pub type Validity = Option<Vec<u8>>;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a row of a stream",
     label = "not a row",
-    note = "rows are String, Vec<u8>, i64, f64, bool, Timestamp, Option, Vec and BTreeMap of rows, tuples of rows up to eight, and structs with #[derive(Row)]",
-    note = "for other integers use i64, for `&str` use String: closures see it as `&str` anyway"
+    note = "rows are String, Vec<u8>, integers and floats, bool, Timestamp, Date, TimeDelta, Decimal, Option, Vec and BTreeMap of rows, tuples of rows up to eight, and structs and enums with #[derive(Row)]",
+    note = "for usize and isize use u64 and i64, for `&str` use String: closures see it as `&str` anyway"
 )]
 pub trait Row: Sized + 'static {
     /// What closures see of a row: borrowed from the columns, cheap to copy.
@@ -162,7 +169,7 @@ pub trait Row: Sized + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "not a key",
-    note = "keys are String, Vec<u8>, i64, f64, bool, Timestamp, Option of these, tuples of keys up to eight, and structs with #[derive(Row)]"
+    note = "keys are all rows but lists and maps, and what has those inside"
 )]
 pub trait Key: Row {
     /// Takes the key into a running hash.
@@ -199,7 +206,7 @@ pub trait Element: Row {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a single column",
     label = "not a single column",
-    note = "single columns are String, Vec<u8>, i64, f64, bool and Timestamp"
+    note = "single columns are text, bytes, numbers, bool, times and enums"
 )]
 pub trait Single: Value + Ordered {
     /// The column's type.
@@ -210,7 +217,7 @@ pub trait Single: Value + Ordered {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no min and max",
     label = "not comparable",
-    note = "min and max work on i64, f64, String and Timestamp; for anything else use reduce_by_key with a closure"
+    note = "min and max work on numbers, String and times; for anything else use reduce_by_key with a closure"
 )]
 pub trait Comparable: Ordered {
     /// The order of min and max: as [`Ordered::order`], but `-0.0` comes before `0.0`, so that no answer depends on which came
@@ -227,11 +234,11 @@ pub trait Ordered: Row {
     fn order(left: Self::Ref<'_>, right: Self::Ref<'_>) -> Ordering;
 }
 
-/// Numbers that can be summed: i64, f64 and tuples of them.
+/// Numbers that can be summed: integers, floats, decimals, lengths of time and tuples of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be summed",
     label = "not a number",
-    note = "sums work on i64, f64 and tuples of them; make the value a number first, with map_values"
+    note = "sums work on numbers, TimeDelta and tuples of them; make the value a number first, with map_values"
 )]
 pub trait Sum: Row {
     /// Nothing.
@@ -240,7 +247,7 @@ pub trait Sum: Row {
     /// Whether taking off what was added leaves nothing behind: true for whole numbers.
     const EXACT: bool;
 
-    /// Adds; `false` if an i64 overflowed, and then `self` means nothing.
+    /// Adds; `false` if the sum leaves the range of its type, and then `self` means nothing.
     fn add(&mut self, value: Self::Ref<'_>) -> bool;
 
     /// Puts a value into row `row` of the columns, in the place of the one there.
@@ -251,7 +258,7 @@ pub trait Sum: Row {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no mean",
     label = "not a number",
-    note = "means work on i64 and f64"
+    note = "means work on numbers"
 )]
 pub trait Number: Sum {
     /// Divides a sum by how many there were.
@@ -285,10 +292,18 @@ pub(crate) fn batch_bytes(batch: &Batch) -> usize {
     use crate::bindings::millpond::plugin::types::ColumnData;
     let bytes = |column: &Column| match &column.data {
         ColumnData::Struct => 0,
+        ColumnData::Int8(values) => values.len(),
+        ColumnData::Uint8(values) => values.len(),
+        ColumnData::Int16(values) => values.len() * 2,
+        ColumnData::Uint16(values) => values.len() * 2,
+        ColumnData::Int32(values) | ColumnData::Date(values) => values.len() * 4,
+        ColumnData::Uint32(values) => values.len() * 4,
+        ColumnData::Float32(values) => values.len() * 4,
+        ColumnData::Uint64(values) | ColumnData::Decimal(values) => values.len() * 8,
         ColumnData::List(offsets) | ColumnData::Map(offsets) => offsets.len() * 4,
         ColumnData::Utf8(data) | ColumnData::Binary(data) => data.bytes.len(),
         ColumnData::Boolean(bits) => bits.len(),
-        ColumnData::Int64(values) | ColumnData::Timestamp(values) => values.len() * 8,
+        ColumnData::Int64(values) | ColumnData::Timestamp(values) | ColumnData::Duration(values) => values.len() * 8,
         ColumnData::Float64(values) => values.len() * 8,
     };
     batch.columns.iter().map(bytes).sum()

@@ -47,6 +47,12 @@ pub fn struct_field(name: &str, nullable: bool, children: usize, fields: &mut Ve
     fields.push(Field { name: name.to_owned(), data_type: DataType::Struct, nullable, children: children as u32 });
 }
 
+/// Appends a field without children.
+#[doc(hidden)]
+pub fn leaf_field(name: &str, data_type: DataType, nullable: bool, fields: &mut Vec<Field>) {
+    fields.push(Field { name: name.to_owned(), data_type, nullable, children: 0 });
+}
+
 /// Takes the struct column itself; its children are read next.
 #[doc(hidden)]
 pub fn read_struct(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<Validity, Failure> {

@@ -79,12 +79,16 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Taken<'_> {
+    pub(crate) fn name(&self) -> &str {
+        self.name
+    }
+
     fn bad(&self, what: &str) -> Failure {
         bad_input(format!("column `{}`: {what}", self.name))
     }
 
     fn wrong_type(&self, expected: DataType) -> Failure {
-        self.bad(&format!("expected {}, found {}", type_name(expected), type_name(data_type(&self.data))))
+        self.bad(&format!("expected {}, found {}", type_name(expected), found_name(&self.data)))
     }
 
     fn check_length(&self, found: usize) -> Result<(), Failure> {
@@ -95,25 +99,14 @@ impl Taken<'_> {
         }
     }
 
-    pub(crate) fn int64(mut self) -> Result<Vec<i64>, Failure> {
-        let ColumnData::Int64(values) = &mut self.data else { return Err(self.wrong_type(DataType::Int64)) };
-        let values = std::mem::take(values);
-        self.check_length(values.len())?;
-        Ok(values)
-    }
-
-    pub(crate) fn timestamp(mut self) -> Result<Vec<i64>, Failure> {
-        let ColumnData::Timestamp(values) = &mut self.data else { return Err(self.wrong_type(DataType::Timestamp)) };
-        let values = std::mem::take(values);
-        self.check_length(values.len())?;
-        Ok(values)
-    }
-
-    pub(crate) fn float64(mut self) -> Result<Vec<f64>, Failure> {
-        let ColumnData::Float64(values) = &mut self.data else { return Err(self.wrong_type(DataType::Float64)) };
-        let values = std::mem::take(values);
-        self.check_length(values.len())?;
-        Ok(values)
+    /// Two words a row.
+    pub(crate) fn decimal(mut self, expected: DataType) -> Result<Vec<u64>, Failure> {
+        let ColumnData::Decimal(words) = &mut self.data else { return Err(self.wrong_type(expected)) };
+        let words = std::mem::take(words);
+        if words.len() != 2 * self.rows {
+            return Err(self.bad(&format!("it has {} words for {} rows, expected two a row", words.len(), self.rows)));
+        }
+        Ok(words)
     }
 
     pub(crate) fn boolean(mut self) -> Result<Bitmap, Failure> {
@@ -187,17 +180,57 @@ impl Taken<'_> {
     }
 }
 
-fn data_type(data: &ColumnData) -> DataType {
+macro_rules! fixed {
+    ($($take:ident $case:ident $type:ty;)*) => {
+        impl Taken<'_> {$(
+            pub(crate) fn $take(mut self) -> Result<Vec<$type>, Failure> {
+                let ColumnData::$case(values) = &mut self.data else { return Err(self.wrong_type(DataType::$case)) };
+                let values = std::mem::take(values);
+                self.check_length(values.len())?;
+                Ok(values)
+            }
+        )*}
+    };
+}
+
+fixed!(
+    int8 Int8 i8;
+    int16 Int16 i16;
+    int32 Int32 i32;
+    int64 Int64 i64;
+    uint8 Uint8 u8;
+    uint16 Uint16 u16;
+    uint32 Uint32 u32;
+    uint64 Uint64 u64;
+    float32 Float32 f32;
+    float64 Float64 f64;
+    date Date i32;
+    duration Duration i64;
+    timestamp Timestamp i64;
+);
+
+fn found_name(data: &ColumnData) -> &'static str {
     match data {
-        ColumnData::Boolean(_) => DataType::Boolean,
-        ColumnData::Int64(_) => DataType::Int64,
-        ColumnData::Float64(_) => DataType::Float64,
-        ColumnData::Utf8(_) => DataType::Utf8,
-        ColumnData::Binary(_) => DataType::Binary,
-        ColumnData::Timestamp(_) => DataType::Timestamp,
-        ColumnData::Struct => DataType::Struct,
-        ColumnData::List(_) => DataType::List,
-        ColumnData::Map(_) => DataType::Map,
+        ColumnData::Boolean(_) => "boolean",
+        ColumnData::Int64(_) => "int64",
+        ColumnData::Float64(_) => "float64",
+        ColumnData::Utf8(_) => "utf8",
+        ColumnData::Binary(_) => "binary",
+        ColumnData::Timestamp(_) => "timestamp",
+        ColumnData::Int8(_) => "int8",
+        ColumnData::Int16(_) => "int16",
+        ColumnData::Int32(_) => "int32",
+        ColumnData::Uint8(_) => "uint8",
+        ColumnData::Uint16(_) => "uint16",
+        ColumnData::Uint32(_) => "uint32",
+        ColumnData::Uint64(_) => "uint64",
+        ColumnData::Float32(_) => "float32",
+        ColumnData::Date(_) => "date",
+        ColumnData::Duration(_) => "duration",
+        ColumnData::Decimal(_) => "decimal",
+        ColumnData::Struct => "struct",
+        ColumnData::List(_) => "list",
+        ColumnData::Map(_) => "map",
     }
 }
 
@@ -210,6 +243,17 @@ pub(crate) fn type_name(data_type: DataType) -> &'static str {
         DataType::Utf8 => "utf8",
         DataType::Binary => "binary",
         DataType::Timestamp => "timestamp",
+        DataType::Int8 => "int8",
+        DataType::Int16 => "int16",
+        DataType::Int32 => "int32",
+        DataType::Uint8 => "uint8",
+        DataType::Uint16 => "uint16",
+        DataType::Uint32 => "uint32",
+        DataType::Uint64 => "uint64",
+        DataType::Float32 => "float32",
+        DataType::Date => "date",
+        DataType::Duration => "duration",
+        DataType::Decimal(_) => "decimal",
         DataType::Struct => "struct",
         DataType::List => "list",
         DataType::Map => "map",

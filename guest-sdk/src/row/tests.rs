@@ -206,9 +206,9 @@ fn malformed_lists_are_refused() {
 fn nullable_columns_carry_validity_only_when_a_row_is_null() {
     let fields = fields::<Option<i64>>("");
     assert!(fields[0].nullable);
-    let full = write_batch::<Option<i64>>(2, columns(&[Some(1), Some(2)])).expect("fits");
+    let full = write_batch::<Option<i64>>(2, columns(&[Some(1i64), Some(2)])).expect("fits");
     assert_eq!(full.columns[0].validity, None);
-    let sparse = write_batch::<Option<i64>>(2, columns(&[None, Some(2)])).expect("fits");
+    let sparse = write_batch::<Option<i64>>(2, columns(&[None, Some(2i64)])).expect("fits");
     assert_eq!(sparse.columns[0].validity.as_deref().map(|bits| bits[0] & 0b11), Some(0b10));
 }
 
@@ -227,7 +227,7 @@ fn orders_put_null_first_and_nan_last() {
     assert_eq!(<f64 as Ordered>::order(f64::NAN, f64::INFINITY), Greater);
     assert_eq!(<f64 as Ordered>::order(0.0, -0.0), Equal);
     assert_eq!(<String as Ordered>::order("Z", "a"), Less);
-    let rows = columns(&[(1, ("b".to_owned(), None)), (1, ("a".to_owned(), Some(2.0)))]);
+    let rows = columns(&[(1i64, ("b".to_owned(), None)), (1, ("a".to_owned(), Some(2.0)))]);
     assert_eq!(<(i64, (String, Option<f64>)) as Row>::order_at(&rows, 0, 0, 1), Equal);
     assert_eq!(<(i64, (String, Option<f64>)) as Row>::order_at(&rows, 1, 0, 1), Greater);
     assert_eq!(<(i64, (String, Option<f64>)) as Row>::order_at(&rows, 2, 0, 1), Less);
@@ -295,4 +295,83 @@ fn wrong_columns_are_refused() {
 fn empty_batches_are_fine() {
     assert_eq!(round_trip::<Visit>(&[]), []);
     assert_eq!(round_trip::<(Option<String>, bool)>(&[]), []);
+}
+
+#[derive(Row, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Low,
+    #[row(rename = "very-high")]
+    High,
+}
+
+#[derive(Row, Clone, Debug, PartialEq)]
+struct Tagged<T: Row> {
+    #[row(rename = "@tag")]
+    tag: T,
+    level: Option<Level>,
+    #[row(skip)]
+    seen: usize,
+}
+
+#[test]
+fn derived_rows_may_be_generic_renamed_and_skip_fields() {
+    type Row2 = Tagged<(String, Level)>;
+    assert_eq!(names(&fields::<Row2>("")).join(" "), "@tag._1 @tag._2 level");
+    let row = |seen| Tagged { tag: ("a".to_owned(), Level::High), level: None, seen };
+    assert_eq!(round_trip(&[row(7)]), [row(0)]);
+    let list = vec![Tagged { tag: vec![Level::Low], level: Some(Level::High), seen: 0 }];
+    assert_eq!(round_trip(std::slice::from_ref(&list)), [list]);
+    assert!(Row2::same_at(&columns(&[row(1)]), 0, row(2).to_ref()));
+    assert_eq!(format!("{:?}", row(1).to_ref()), "TaggedRef { tag: (\"a\", High), level: None }");
+}
+
+#[test]
+fn enums_are_their_names() {
+    let batch = write_batch::<Level>(2, columns(&[Level::High, Level::Low])).expect("fits");
+    assert_eq!(batch.columns[0].data, text(&[0, 9, 12], b"very-highLow").data);
+    assert_eq!(
+        refused::<Level>(2, vec![text(&[0, 3, 7], b"LowHigh")]),
+        "column `value`, row 1: `High` is none of Low, very-high"
+    );
+    assert_eq!(Level::order(Level::Low, Level::High), "Low".cmp("very-high"));
+}
+
+type Numbers = ((i8, i16, i32), (u8, u16, u32, u64), f32, Date, TimeDelta, Decimal<20, 4>, Option<Decimal<3, 0>>);
+
+fn numbers() -> impl Strategy<Value = Numbers> {
+    let decimal = any::<i64>().prop_map(|units| Decimal::from_units(units.into()).expect("20 digits are enough"));
+    let small = proptest::option::of((-999i128..1000).prop_map(|units| Decimal::from_units(units).expect("3 digits")));
+    let time = (any::<i32>().prop_map(Date), any::<i64>().prop_map(TimeDelta));
+    (any::<(i8, i16, i32)>(), any::<(u8, u16, u32, u64)>(), -1e9f32..1e9, time, decimal, small).prop_map(
+        |(signed, unsigned, float, (date, delta), decimal, small)| {
+            (signed, unsigned, float, date, delta, decimal, small)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn numbers_of_every_width_come_back(rows in proptest::collection::vec(numbers(), 0..20)) {
+        prop_assert_eq!(&round_trip(&rows), &rows);
+        let lists: Vec<_> = rows.iter().map(|row| vec![Some(*row), None]).collect();
+        prop_assert_eq!(round_trip(std::slice::from_ref(&lists)), [lists]);
+        let columns = columns(&rows);
+        for (index, row) in rows.iter().enumerate() {
+            for view in &rows {
+                prop_assert_eq!(Numbers::same_at(&columns, index, view.to_ref()), row == view);
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_that_leave_their_range_are_told() {
+    assert!(!Sum::add(&mut i8::MAX.clone(), 1));
+    assert!(!Sum::add(&mut u64::MAX.clone(), 1));
+    assert!(!Sum::add(&mut TimeDelta(i64::MIN), TimeDelta(-1)));
+    let mut price = Decimal::<3, 2>::from_units(999).expect("3 digits");
+    assert!(!Sum::add(&mut price, Decimal::from_units(1).expect("1 digit")));
+    assert!(Sum::add(&mut price, Decimal::from_units(-1).expect("1 digit")));
+    assert_eq!(price.to_string(), "9.98");
+    assert!("9.981".parse::<Decimal<3, 2>>().is_err() && "-9.9".parse::<Decimal<3, 2>>().is_ok());
 }

@@ -20,7 +20,8 @@ pub use crate::bindings::millpond::plugin::dataflow::{
     Reduce, ReduceSession, ReduceWindow, Sort, Stage, UpdateState, Window,
 };
 pub use crate::bindings::millpond::plugin::types::{
-    Batch, Column, ColumnData, DataType, Failure, FailureCode, Field, Param, Rejection, StageOutput, TaskInfo, VarData,
+    Batch, Column, ColumnData, DataType, DecimalType, Failure, FailureCode, Field, Param, Rejection, StageOutput,
+    TaskInfo, VarData,
 };
 pub use crate::bindings::transform::exports::millpond::plugin::transform_guest::Signature;
 pub use crate::log::install_panic_hook;

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
-    RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DurationMicrosecondArray,
+    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray, UInt8Array, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Field, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
+};
 use millpond::runtime as wire;
 use millpond_core::accumulator::Update;
-use millpond_core::schema::{TIMESTAMP, list_of};
+use millpond_core::schema::{DURATION, TIMESTAMP, list_of};
 use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Number, Operator, Plan, plan};
 
 /// A batch as the contract has it.
@@ -41,6 +47,23 @@ fn column_to_wire(array: &dyn Array, nullable: bool, out: &mut Vec<wire::Column>
         DataType::Binary => {
             let bytes = array.as_binary::<i32>();
             wire::ColumnData::Binary(variable((0..bytes.len()).map(|row| bytes.value(row)).collect()))
+        }
+        DataType::Decimal128(..) => {
+            let halves = |value: &i128| [value.cast_unsigned() as u64, (value.cast_unsigned() >> 64) as u64];
+            let values = array.as_primitive::<Decimal128Type>().values();
+            wire::ColumnData::Decimal(values.iter().flat_map(halves).collect())
+        }
+        DataType::Int8 => wire::ColumnData::Int8(array.as_primitive::<Int8Type>().values().to_vec()),
+        DataType::Int16 => wire::ColumnData::Int16(array.as_primitive::<Int16Type>().values().to_vec()),
+        DataType::Int32 => wire::ColumnData::Int32(array.as_primitive::<Int32Type>().values().to_vec()),
+        DataType::UInt8 => wire::ColumnData::Uint8(array.as_primitive::<UInt8Type>().values().to_vec()),
+        DataType::UInt16 => wire::ColumnData::Uint16(array.as_primitive::<UInt16Type>().values().to_vec()),
+        DataType::UInt32 => wire::ColumnData::Uint32(array.as_primitive::<UInt32Type>().values().to_vec()),
+        DataType::UInt64 => wire::ColumnData::Uint64(array.as_primitive::<UInt64Type>().values().to_vec()),
+        DataType::Float32 => wire::ColumnData::Float32(array.as_primitive::<Float32Type>().values().to_vec()),
+        DataType::Date32 => wire::ColumnData::Date(array.as_primitive::<Date32Type>().values().to_vec()),
+        DataType::Duration(_) => {
+            wire::ColumnData::Duration(array.as_primitive::<DurationMicrosecondType>().values().to_vec())
         }
         DataType::Struct(_) => wire::ColumnData::Struct,
         DataType::List(_) => wire::ColumnData::List(offsets_from_0(array.as_list::<i32>().offsets())),
@@ -120,6 +143,29 @@ fn column_from_wire(
         }
         wire::ColumnData::Timestamp(values) => {
             Arc::new(TimestampMicrosecondArray::try_new(values.into(), nulls).map_err(text)?)
+        }
+        wire::ColumnData::Decimal(words) => {
+            let value = |pair: &[u64; 2]| (u128::from(pair[1]) << 64 | u128::from(pair[0])).cast_signed();
+            let values: Vec<i128> = words.as_chunks::<2>().0.iter().map(value).collect();
+            let DataType::Decimal128(precision, scale) = field.data_type() else {
+                return Err(unlike(field, "decimal"));
+            };
+            let array = Decimal128Array::try_new(values.into(), nulls).map_err(text)?;
+            let array = array.with_precision_and_scale(*precision, *scale).map_err(text)?;
+            array.validate_decimal_precision(*precision).map_err(text)?;
+            Arc::new(array)
+        }
+        wire::ColumnData::Int8(values) => Arc::new(Int8Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Int16(values) => Arc::new(Int16Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Int32(values) => Arc::new(Int32Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Uint8(values) => Arc::new(UInt8Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Uint16(values) => Arc::new(UInt16Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Uint32(values) => Arc::new(UInt32Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Uint64(values) => Arc::new(UInt64Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Float32(values) => Arc::new(Float32Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Date(values) => Arc::new(Date32Array::try_new(values.into(), nulls).map_err(text)?),
+        wire::ColumnData::Duration(values) => {
+            Arc::new(DurationMicrosecondArray::try_new(values.into(), nulls).map_err(text)?)
         }
         wire::ColumnData::Struct => {
             let DataType::Struct(fields) = field.data_type() else { return Err(unlike(field, "struct")) };
@@ -206,6 +252,17 @@ fn node(node: wire::Node) -> Node {
 fn data_type(data_type: wire::DataType, children: Vec<Field>) -> DataType {
     let only = || children.first().cloned().expect("the SDK gives lists and maps their child");
     match data_type {
+        wire::DataType::Decimal(decimal) => DataType::Decimal128(decimal.precision, decimal.scale.cast_signed()),
+        wire::DataType::Int8 => DataType::Int8,
+        wire::DataType::Int16 => DataType::Int16,
+        wire::DataType::Int32 => DataType::Int32,
+        wire::DataType::Uint8 => DataType::UInt8,
+        wire::DataType::Uint16 => DataType::UInt16,
+        wire::DataType::Uint32 => DataType::UInt32,
+        wire::DataType::Uint64 => DataType::UInt64,
+        wire::DataType::Float32 => DataType::Float32,
+        wire::DataType::Date => DataType::Date32,
+        wire::DataType::Duration => DURATION,
         wire::DataType::Struct => DataType::Struct(children.into()),
         wire::DataType::List => list_of(only().data_type().clone(), only().is_nullable()),
         wire::DataType::Map => DataType::Map(Arc::new(only()), false),

@@ -2,7 +2,7 @@
 #[derive(millpond::Row)]
 struct Reading {
     sensor: String,
-    value: f32,
+    value: usize,
     tags: std::collections::HashMap<String, i64>,
 }
 

@@ -1,7 +1,7 @@
-//! Only structs with named fields can be rows.
+//! What is neither a struct with named fields nor a list of names.
 #[derive(millpond::Row)]
 enum Action {
-    View,
+    View(String),
     Click,
 }
 
@@ -9,8 +9,17 @@ enum Action {
 struct Id(String);
 
 #[derive(millpond::Row)]
-struct Tagged<T> {
-    tag: T,
+struct Line<'a> {
+    text: &'a str,
+}
+
+#[derive(millpond::Row)]
+struct Twice {
+    page: String,
+    #[row(rename = "page")]
+    other: String,
+    #[row(column = "x")]
+    third: i64,
 }
 
 fn main() {}

@@ -1,4 +1,4 @@
-//! Other integers than i64 are no rows.
+//! Integers whose width depends on the machine are no rows.
 fn main() {
-    millpond::job!(|ctx: &mut millpond::StreamingContext| ctx.source::<u32>("numbers").sink("out"));
+    millpond::job!(|ctx: &mut millpond::StreamingContext| ctx.source::<usize>("numbers").sink("out"));
 }

@@ -25,11 +25,73 @@ pub(crate) fn format_ms(ms: i64) -> String {
 
 #[cfg(any(feature = "encode", feature = "console"))]
 fn format_seconds(seconds: i64) -> String {
-    let (year, month, day) = civil_from_days(seconds.div_euclid(S_PER_DAY));
+    let date = format_date(seconds.div_euclid(S_PER_DAY));
     let second = seconds.rem_euclid(S_PER_DAY);
-    // Years outside 0..=9999 are not RFC 3339; they are written with a sign, as ISO 8601 does, and read back so.
+    format!("{date}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Days since the Unix epoch as `2023-11-14`.
+#[cfg(any(feature = "encode", feature = "console"))]
+pub(crate) fn format_date(days: i64) -> String {
+    let (year, month, day) = civil_from_days(days);
+    // Years outside 0..=9999 are not RFC 3339; they are written with a sign, as ISO 8601 does, and read back so. Seven digits
+    // where six are not enough.
     let year = if (0..=9999).contains(&year) { format!("{year:04}") } else { format!("{year:+07}") };
-    format!("{year}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+    format!("{year}-{month:02}-{day:02}")
+}
+
+/// A length of time as `1h2m3.5s`, without the parts that are zero.
+#[cfg(any(feature = "encode", feature = "console"))]
+pub(crate) fn format_duration_us(us: i64) -> String {
+    let (seconds, micros) = (us.unsigned_abs() / 1_000_000, us.unsigned_abs() % 1_000_000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = if us < 0 { "-".to_owned() } else { String::new() };
+    for (count, unit) in [(hours, 'h'), (minutes, 'm')] {
+        if count > 0 {
+            text.push_str(&format!("{count}{unit}"));
+        }
+    }
+    if micros > 0 {
+        let micros = format!("{micros:06}");
+        text.push_str(&format!("{seconds}.{}s", micros.trim_end_matches('0')));
+    } else if seconds > 0 || us.unsigned_abs() < 60_000_000 {
+        text.push_str(&format!("{seconds}s"));
+    }
+    text
+}
+
+/// Reads what [`format_duration_us`] writes, the units d, ms and us as well, or an integer number of microseconds.
+#[cfg(feature = "decode")]
+pub(crate) fn parse_duration_us(text: &str) -> Option<i64> {
+    if let Ok(us) = text.parse::<i64>() {
+        return Some(us);
+    }
+    let mut rest = text.strip_prefix('-').unwrap_or(text);
+    let mut total = 0i128;
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c: char| c.is_ascii_alphabetic())?);
+        let (unit, after) = after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
+        let unit: i128 = match unit {
+            "d" => 86_400_000_000,
+            "h" => 3_600_000_000,
+            "m" => 60_000_000,
+            "s" => 1_000_000,
+            "ms" => 1000,
+            "us" => 1,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        if whole.is_empty() || fraction.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit())
+        {
+            return None;
+        }
+        let part: i128 = fraction.parse::<u32>().ok()?.into();
+        total = total.checked_add(unit.checked_mul(whole.parse::<u64>().ok()?.into())?)?;
+        total = total.checked_add(unit * part / 10i128.pow(u32::try_from(fraction.len()).ok()?))?;
+        rest = after;
+    }
+    let empty = matches!(text, "" | "-");
+    i64::try_from(if text.starts_with('-') { -total } else { total }).ok().filter(|_| !empty)
 }
 
 #[cfg(any(feature = "encode", feature = "console"))]
@@ -61,13 +123,17 @@ pub(crate) fn parse_us(text: &str) -> Option<i64> {
     i64::try_from(us).ok()
 }
 
+/// Days since the Unix epoch of what [`format_date`] writes.
 #[cfg(feature = "decode")]
-fn parse_date(date: &str) -> Option<i64> {
+pub(crate) fn parse_date(date: &str) -> Option<i64> {
     let signed = date.starts_with(['+', '-']);
-    let (year, rest) = date.split_at_checked(if signed { 7 } else { 4 })?;
+    // Six digits behind a sign; seven for years that dates of 32 bits have.
+    let long = date.as_bytes().get(7) != Some(&b'-');
+    let width = if signed { 6 + usize::from(long) } else { 4 };
+    let (year, rest) = date.split_at_checked(width + usize::from(signed))?;
     let (month, day) = rest.strip_prefix('-')?.split_once('-')?;
     let sign = if date.starts_with('-') { -1 } else { 1 };
-    let year = sign * digits(if signed { &year[1..] } else { year }, if signed { 6 } else { 4 })?;
+    let year = sign * digits(if signed { &year[1..] } else { year }, width)?;
     let (month, day) = (digits(month, 2)?, digits(day, 2)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
@@ -160,7 +226,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn durations_are_written_without_parts_that_are_zero() {
+        for (us, text) in
+            [(0, "0s"), (3_723_500_000, "1h2m3.5s"), (60_000_000, "1m"), (-1, "-0.000001s"), (3_600_000_000, "1h")]
+        {
+            assert_eq!(format_duration_us(us), text);
+        }
+        for (text, us) in [("250ms", 250_000), ("1d", 86_400_000_000), ("-1.5m", -90_000_000), ("7", 7), ("7us", 7)] {
+            assert_eq!(parse_duration_us(text), Some(us), "{text}");
+        }
+        for text in ["", "-", "s", "1", "1 s", "1.s", ".5s", "1y", "1h-2m", "99999999999999999999h"] {
+            assert_eq!(parse_duration_us(text).is_some(), text == "1", "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_date_and_duration_survives_the_way_out_and_back(days: i32, us: i64) {
+            prop_assert_eq!(parse_date(&format_date(days.into())), Some(days.into()));
+            prop_assert_eq!(parse_duration_us(&format_duration_us(us)), Some(us));
+        }
+
         #[test]
         fn every_instant_survives_the_way_out_and_back(us: i64) {
             prop_assert_eq!(parse_us(&format_us(us)), Some(us));

@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Fields, Schema, TimeUnit};
 
 /// The Arrow type of a `timestamp` column: microseconds since the Unix epoch, UTC.
 pub const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// The Arrow type of a `duration` column: microseconds.
+pub const DURATION: DataType = DataType::Duration(TimeUnit::Microsecond);
 
 /// How many columns a schema may have, those inside of others included. As `wit/types.wit` says.
 pub const COLUMNS_MAX: usize = 1024;
@@ -36,6 +39,24 @@ pub fn map_entry(entries: &Field) -> Option<(&Arc<Field>, &Arc<Field>)> {
         DataType::Struct(entry) if entry.len() == 2 => Some((&entry[0], &entry[1])),
         _ => None,
     }
+}
+
+/// Whether there are decimals of this precision and scale.
+#[must_use]
+pub fn is_decimal(precision: u8, scale: i8) -> bool {
+    (1..=DECIMAL128_MAX_PRECISION).contains(&precision) && u8::try_from(scale).is_ok_and(|scale| scale <= precision)
+}
+
+/// Whether values of this type can be summed.
+#[must_use]
+pub fn is_number(data_type: &DataType) -> bool {
+    data_type.is_numeric() || *data_type == DURATION
+}
+
+/// Whether values of this type are floats, or have floats inside.
+#[must_use]
+pub fn has_floats(data_type: &DataType) -> bool {
+    data_type.is_floating() || children(data_type).iter().any(|field| has_floats(field.data_type()))
 }
 
 /// Whether columns of this type have columns inside.
@@ -85,6 +106,19 @@ pub fn type_name(data_type: &DataType) -> Option<String> {
         DataType::Utf8 => "utf8",
         DataType::Binary => "binary",
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp",
+        DataType::Int8 => "int8",
+        DataType::Int16 => "int16",
+        DataType::Int32 => "int32",
+        DataType::UInt8 => "uint8",
+        DataType::UInt16 => "uint16",
+        DataType::UInt32 => "uint32",
+        DataType::UInt64 => "uint64",
+        DataType::Float32 => "float32",
+        DataType::Date32 => "date",
+        DataType::Duration(TimeUnit::Microsecond) => "duration",
+        DataType::Decimal128(precision, scale) => {
+            return is_decimal(*precision, *scale).then(|| format!("decimal({precision}, {scale})"));
+        }
         DataType::List(item) => return Some(format!("list<{}>", nullable_name(item)?)),
         DataType::Struct(fields) if !fields.is_empty() => {
             let fields = fields.iter().map(|field| Some(format!("{}: {}", field.name(), nullable_name(field)?)));

@@ -31,7 +31,7 @@ pub(crate) struct ColumnStore {
 struct Column {
     nullable: bool,
     values: Values,
-    /// Of nullable columns only, and not of nested ones.
+    /// Of nullable columns only, and not of encoded ones.
     valid: Option<Vec<bool>>,
 }
 
@@ -41,7 +41,7 @@ enum Values {
     /// int64 and timestamp.
     Integer(Segmented<i64>),
     Float(Segmented<f64>),
-    /// utf8 and binary, and nested columns in the encoding of keys: a slot's bytes are `bytes[start..start + length]`.
+    /// utf8 and binary, and all other types in the encoding of keys: a slot's bytes are `bytes[start..start + length]`.
     Bytes {
         spans: Vec<(u64, u32)>,
         bytes: Vec<u8>,
@@ -203,8 +203,8 @@ impl Column {
             DataType::Float64 => Values::Float(Segmented::default()),
             _ => Values::Bytes { spans: Vec::new(), bytes: Vec::new(), garbage: 0 },
         };
-        // Whether a nested column is null is in its encoding.
-        let marked = field.is_nullable() && !is_nested(field.data_type());
+        // Whether an encoded value is null is in its encoding.
+        let marked = field.is_nullable() && !is_encoded(field.data_type());
         Self { nullable: field.is_nullable(), values, valid: marked.then(Vec::new) }
     }
 
@@ -292,7 +292,7 @@ impl Column {
                     let (start, length) = spans[*slot as usize];
                     &bytes[start as usize..start as usize + length as usize]
                 });
-                if is_nested(field.data_type()) {
+                if is_encoded(field.data_type()) {
                     let field = [Arc::new(field.clone())];
                     return Ok(key::decode(node, &field, rows)?.remove(0));
                 }
@@ -309,9 +309,15 @@ impl Column {
     }
 }
 
+/// Whether values are kept in the encoding of keys: those of types that are rare in state, or nested.
+fn is_encoded(data_type: &DataType) -> bool {
+    use DataType::{Binary, Boolean, Float64, Int64, Timestamp, Utf8};
+    !matches!(data_type, Boolean | Int64 | Timestamp(..) | Float64 | Utf8 | Binary)
+}
+
 /// Gives the bytes of rows for their slots.
 fn scatter_bytes(array: &ArrayRef, nullable: bool, pairs: &[(u32, u32)], mut put: impl FnMut(u32, &[u8])) {
-    if is_nested(array.data_type()) {
+    if is_encoded(array.data_type()) {
         let encoder = ColumnEncoder::exact(array, nullable);
         let mut value = Vec::new();
         for (row, slot) in pairs {

@@ -10,6 +10,10 @@
 //! float64            8 bytes big-endian; negative: all bits flipped, else sign bit flipped; -0.0 as 0.0, one NaN
 //! utf8, binary       last column of the key: the bytes as they are
 //!                    else: 00 -> 00 FF, then 00 00 as the end
+//! other integers     as many bytes as they have, big-endian; sign bit of signed ones flipped
+//! float32            4 bytes, as float64
+//! date, duration     as the integers of 4 and 8 bytes that they are
+//! decimal            as an integer of 16 bytes
 //! struct             its fields, one after the other, none of them as the last column of the key
 //! list               01 before each value, then 00 as the end
 //! map                as a list of structs of key and value

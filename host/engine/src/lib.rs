@@ -20,6 +20,7 @@ mod key;
 mod operators;
 mod options;
 mod pool;
+mod primitive;
 mod runner;
 mod segmented;
 mod shuffle;

@@ -10,6 +10,7 @@
 
 #[cfg(feature = "decode")]
 mod csv;
+mod decimal;
 #[cfg(feature = "decode")]
 mod decoder;
 #[cfg(feature = "encode")]

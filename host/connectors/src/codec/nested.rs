@@ -41,7 +41,9 @@ enum Parsed {
     Null,
     Boolean(bool),
     Int64(i64),
+    UInt64(u64),
     Float64(f64),
+    Decimal(i128),
     Text(String),
     Bytes(Vec<u8>),
     /// A struct's fields, a list's values, a map's keys and values by turns.
@@ -184,7 +186,9 @@ impl Child {
             Parsed::Null => return self.append_nothing(),
             Parsed::Boolean(value) => Cell::Boolean(*value),
             Parsed::Int64(value) => Cell::Int64(*value),
+            Parsed::UInt64(value) => Cell::UInt64(*value),
             Parsed::Float64(value) => Cell::Float64(*value),
+            Parsed::Decimal(value) => Cell::Decimal(*value),
             Parsed::Text(text) => Cell::Text(text),
             Parsed::Bytes(bytes) => Cell::Bytes(bytes.clone()),
             Parsed::Many(_) => {
@@ -208,7 +212,9 @@ impl Parsed {
             Cell::Null => Self::Null,
             Cell::Boolean(value) => Self::Boolean(value),
             Cell::Int64(value) => Self::Int64(value),
+            Cell::UInt64(value) => Self::UInt64(value),
             Cell::Float64(value) => Self::Float64(value),
+            Cell::Decimal(value) => Self::Decimal(value),
             Cell::Text(text) => Self::Text(text.to_owned()),
             Cell::Bytes(bytes) => Self::Bytes(bytes),
         }

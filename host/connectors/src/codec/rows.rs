@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
+    TimestampMicrosecondBuilder, UInt64Builder,
 };
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use millpond_core::schema::type_name;
 
+use super::decimal;
 use super::decoder::quote;
 use super::nested::NestedColumn;
 
@@ -30,7 +33,9 @@ pub(super) enum Cell<'a> {
     Null,
     Boolean(bool),
     Int64(i64),
+    UInt64(u64),
     Float64(f64),
+    Decimal(i128),
     Text(&'a str),
     Bytes(Vec<u8>),
 }
@@ -41,7 +46,10 @@ enum Staged {
     Null,
     Boolean(bool),
     Int64(i64),
+    UInt64(u64),
     Float64(f64),
+    /// In bytes, as an i128 would make all cells larger.
+    Decimal([u8; 16]),
     /// A range of the scratch buffer.
     Bytes(usize, usize),
     /// The nested column has it.
@@ -55,6 +63,10 @@ pub(super) enum Builder {
     Timestamp(TimestampMicrosecondBuilder),
     Utf8(StringBuilder),
     Binary(BinaryBuilder),
+    UInt64(UInt64Builder),
+    Decimal(Decimal128Builder),
+    /// Built as another type, and made this one at the end.
+    Cast(Box<Self>, DataType),
     Nested(Box<NestedColumn>),
 }
 
@@ -67,6 +79,15 @@ pub(super) enum Kind {
     Timestamp,
     Utf8,
     Binary,
+    /// A signed integer of so many bits, less than 64.
+    Signed(u32),
+    /// An unsigned integer of so many bits.
+    Unsigned(u32),
+    Float32,
+    Date,
+    Duration,
+    /// Digits, and how many of them are behind the point.
+    Decimal(u8, u8),
     /// Columns inside of it; only JSON has them.
     Nested,
 }
@@ -153,7 +174,9 @@ impl RowBuilder {
             Cell::Null => Staged::Null,
             Cell::Boolean(value) => Staged::Boolean(*value),
             Cell::Int64(value) => Staged::Int64(*value),
+            Cell::UInt64(value) => Staged::UInt64(*value),
             Cell::Float64(value) => Staged::Float64(*value),
+            Cell::Decimal(value) => Staged::Decimal(value.to_ne_bytes()),
             Cell::Text(text) => self.store(text.as_bytes()),
             Cell::Bytes(bytes) => self.store(bytes),
         };
@@ -210,6 +233,26 @@ impl Kind {
             (Self::Float64, Scalar::Text(text @ ("NaN" | "Infinity" | "-Infinity"))) => self.of_text(text)?,
             (Self::Timestamp, Scalar::Text(text)) if text.parse::<i64>().is_err() => self.of_text(text)?,
             (Self::Utf8 | Self::Binary, Scalar::Text(text)) => self.of_text(text)?,
+            (Self::Signed(bits), Scalar::Signed(value)) => signed(value, bits)?,
+            (Self::Unsigned(bits), Scalar::Signed(value)) => unsigned(u64::try_from(value).ok()?, bits)?,
+            (Self::Unsigned(bits), Scalar::Unsigned(value)) => unsigned(value, bits)?,
+            (Self::Float32, Scalar::Signed(value)) => single(value as f64)?,
+            (Self::Float32, Scalar::Unsigned(value)) => single(value as f64)?,
+            (Self::Float32, Scalar::Float(value)) => single(value)?,
+            (Self::Float32, Scalar::Text(text @ ("NaN" | "Infinity" | "-Infinity"))) => self.of_text(text)?,
+            (Self::Date, Scalar::Signed(value)) => Cell::Int64(i32::try_from(value).ok()?.into()),
+            (Self::Duration, Scalar::Signed(value)) => Cell::Int64(value),
+            (Self::Date | Self::Duration, Scalar::Text(text)) if text.parse::<i64>().is_err() => self.of_text(text)?,
+            (Self::Decimal(..), Scalar::Text(text)) => self.of_text(text)?,
+            (Self::Decimal(precision, scale), Scalar::Signed(value)) => {
+                Cell::Decimal(decimal::parse(&value.to_string(), precision, scale)?)
+            }
+            (Self::Decimal(precision, scale), Scalar::Unsigned(value)) => {
+                Cell::Decimal(decimal::parse(&value.to_string(), precision, scale)?)
+            }
+            (Self::Decimal(precision, scale), Scalar::Float(value)) => {
+                Cell::Decimal(decimal::parse(&exact_text(value)?, precision, scale)?)
+            }
             _ => return None,
         })
     }
@@ -226,6 +269,15 @@ impl Kind {
             Self::Timestamp => crate::time::parse_us(trimmed).map(Cell::Int64),
             Self::Utf8 => Some(Cell::Text(text)),
             Self::Binary => from_hex(trimmed).map(Cell::Bytes),
+            Self::Signed(bits) => signed(trimmed.parse().ok()?, bits),
+            Self::Unsigned(bits) => unsigned(trimmed.parse().ok()?, bits),
+            Self::Float32 => trimmed.parse::<f32>().ok().map(|value| Cell::Float64(value.into())),
+            Self::Date => {
+                let days = trimmed.parse::<i64>().ok().or_else(|| crate::time::parse_date(trimmed))?;
+                Some(Cell::Int64(i32::try_from(days).ok()?.into()))
+            }
+            Self::Duration => crate::time::parse_duration_us(trimmed).map(Cell::Int64),
+            Self::Decimal(precision, scale) => decimal::parse(trimmed, precision, scale).map(Cell::Decimal),
         }
     }
 
@@ -238,6 +290,21 @@ impl Kind {
             Self::Timestamp => "an RFC 3339 time (2023-11-14T22:13:20Z) or whole microseconds",
             Self::Utf8 => "text",
             Self::Binary => "bytes as hexadecimal digits",
+            Self::Signed(bits) => {
+                return format!("column `{name}`: expected a whole number of {bits} bits, found {found}");
+            }
+            Self::Unsigned(bits) => {
+                return format!("column `{name}`: expected a whole number of {bits} bits, not negative, found {found}");
+            }
+            Self::Float32 => "a number of 32 bits",
+            Self::Date => "a date (2023-11-14) or whole days",
+            Self::Duration => "a duration (1h30m, 2.5s) or whole microseconds",
+            Self::Decimal(precision, scale) => {
+                return format!(
+                    "column `{name}`: expected a decimal number of at most {precision} digits, {scale} of them behind the \
+                     point (as text if it has more than 15), found {found}"
+                );
+            }
             Self::Nested => "a list or an object",
         };
         format!("column `{name}`: expected {wanted}, found {found}")
@@ -263,7 +330,9 @@ impl Column {
             Staged::Null => Cell::Null,
             Staged::Boolean(value) => Cell::Boolean(value),
             Staged::Int64(value) => Cell::Int64(value),
+            Staged::UInt64(value) => Cell::UInt64(value),
             Staged::Float64(value) => Cell::Float64(value),
+            Staged::Decimal(bytes) => Cell::Decimal(i128::from_ne_bytes(bytes)),
             Staged::Bytes(start, end) => return self.builder.append_bytes(&scratch[start..end]),
             Staged::Nested => {
                 if let Builder::Nested(nested) = &mut self.builder {
@@ -288,11 +357,29 @@ impl Builder {
             DataType::Struct(_) | DataType::List(_) | DataType::Map(..) => {
                 (Kind::Nested, Self::Nested(Box::new(NestedColumn::new(field, name))))
             }
+            DataType::Int8 | DataType::Int16 | DataType::Int32 => {
+                (Kind::Signed(bits(field)), Self::cast(Self::Int64(Int64Builder::new()), field))
+            }
+            DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
+                (Kind::Unsigned(bits(field)), Self::cast(Self::UInt64(UInt64Builder::new()), field))
+            }
+            DataType::UInt64 => (Kind::Unsigned(64), Self::UInt64(UInt64Builder::new())),
+            DataType::Float32 => (Kind::Float32, Self::cast(Self::Float64(Float64Builder::new()), field)),
+            DataType::Date32 => (Kind::Date, Self::cast(Self::Int64(Int64Builder::new()), field)),
+            DataType::Duration(_) => (Kind::Duration, Self::cast(Self::Int64(Int64Builder::new()), field)),
+            DataType::Decimal128(precision, scale) => {
+                let builder = Decimal128Builder::new().with_data_type(field.data_type().clone());
+                (Kind::Decimal(*precision, scale.unsigned_abs()), Self::Decimal(builder))
+            }
             other => {
                 assert_eq!(type_name(other).as_deref(), Some("timestamp"), "the codec checked the types");
                 (Kind::Timestamp, Self::Timestamp(TimestampMicrosecondBuilder::new()))
             }
         }
+    }
+
+    fn cast(builder: Self, field: &Field) -> Self {
+        Self::Cast(Box::new(builder), field.data_type().clone())
     }
 
     /// Appends a cell that the column's kind made.
@@ -302,6 +389,9 @@ impl Builder {
             (Self::Int64(builder), Cell::Int64(value)) => builder.append_value(*value),
             (Self::Timestamp(builder), Cell::Int64(value)) => builder.append_value(*value),
             (Self::Float64(builder), Cell::Float64(value)) => builder.append_value(*value),
+            (Self::UInt64(builder), Cell::UInt64(value)) => builder.append_value(*value),
+            (Self::Decimal(builder), Cell::Decimal(value)) => builder.append_value(*value),
+            (Self::Cast(builder, _), cell) => builder.append(cell),
             (builder, Cell::Text(text)) => builder.append_bytes(text.as_bytes()),
             (builder, Cell::Bytes(bytes)) => builder.append_bytes(bytes),
             (builder, _) => builder.append_null(),
@@ -324,6 +414,9 @@ impl Builder {
             Self::Timestamp(builder) => builder.append_null(),
             Self::Utf8(builder) => builder.append_null(),
             Self::Binary(builder) => builder.append_null(),
+            Self::UInt64(builder) => builder.append_null(),
+            Self::Decimal(builder) => builder.append_null(),
+            Self::Cast(builder, _) => builder.append_null(),
             Self::Nested(nested) => nested.append_nothing(),
         }
     }
@@ -337,6 +430,9 @@ impl Builder {
             Self::Timestamp(builder) => builder.append_value(0),
             Self::Utf8(builder) => builder.append_value(""),
             Self::Binary(builder) => builder.append_value([]),
+            Self::UInt64(builder) => builder.append_value(0),
+            Self::Decimal(builder) => builder.append_value(0),
+            Self::Cast(builder, _) => builder.append_default(),
             Self::Nested(nested) => nested.append_nothing(),
         }
     }
@@ -349,9 +445,43 @@ impl Builder {
             Self::Timestamp(mut builder) => Arc::new(builder.finish()),
             Self::Utf8(mut builder) => Arc::new(builder.finish()),
             Self::Binary(mut builder) => Arc::new(builder.finish()),
+            Self::UInt64(mut builder) => Arc::new(builder.finish()),
+            Self::Decimal(mut builder) => Arc::new(builder.finish()),
+            Self::Cast(builder, data_type) => {
+                let values = builder.finish();
+                // Arrow makes dates of 32-bit numbers only.
+                let values = if data_type == DataType::Date32 { cast(&values, &DataType::Int32) } else { Ok(values) };
+                values.and_then(|values| cast(&values, &data_type)).expect("its kind lets through what fits only")
+            }
             Self::Nested(nested) => nested.finish(),
         }
     }
+}
+
+/// How many bits a column's integers have.
+fn bits(field: &Field) -> u32 {
+    field.data_type().primitive_width().map_or(64, |bytes| bytes as u32 * 8)
+}
+
+fn signed(value: i64, bits: u32) -> Option<Cell<'static>> {
+    let limit = 1i64 << (bits - 1);
+    (-limit..limit).contains(&value).then_some(Cell::Int64(value))
+}
+
+fn unsigned(value: u64, bits: u32) -> Option<Cell<'static>> {
+    (bits == 64 || value >> bits == 0).then_some(Cell::UInt64(value))
+}
+
+/// The nearest 32-bit float, unless the number is too large for one.
+fn single(value: f64) -> Option<Cell<'static>> {
+    let nearest = value as f32;
+    nearest.is_finite().then_some(Cell::Float64(nearest.into()))
+}
+
+/// A JSON number with a point as it was written. It comes as a double, which has 15 digits for certain.
+fn exact_text(value: f64) -> Option<String> {
+    let text = value.to_string();
+    (text.bytes().filter(u8::is_ascii_digit).count() <= 15).then_some(text)
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

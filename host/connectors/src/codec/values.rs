@@ -6,8 +6,13 @@ use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray,
     StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
-use millpond_core::schema::TIMESTAMP;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use millpond_core::schema::{TIMESTAMP, type_name};
+
+use super::decimal;
 
 /// A column.
 pub(crate) enum Values<'a> {
@@ -17,6 +22,8 @@ pub(crate) enum Values<'a> {
     Timestamp(&'a TimestampMicrosecondArray),
     Utf8(&'a StringArray),
     Binary(&'a BinaryArray),
+    /// Any other column of values of a fixed size.
+    Primitive(&'a dyn Array),
     /// Each field with its name as JSON text.
     Struct(&'a StructArray, Vec<(String, Values<'a>)>),
     List(&'a ListArray, Box<Values<'a>>),
@@ -30,7 +37,15 @@ pub(crate) enum Value<'a> {
     Null,
     Boolean(bool),
     Int64(i64),
+    UInt64(u64),
+    Float32(f32),
     Float64(f64),
+    /// Days since the Unix epoch.
+    Date(i32),
+    /// Microseconds.
+    Duration(i64),
+    /// In units of the last digit, and how many digits are behind the point.
+    Decimal(i128, u8),
     /// Microseconds since the Unix epoch.
     Timestamp(i64),
     Utf8(&'a str),
@@ -71,13 +86,14 @@ impl<'a> Values<'a> {
                 let [Some(keys), Some(values)] = entries else { return None };
                 Self::Map(column, Box::new([keys, values]))
             }
-            _ => return None,
+            data_type => type_name(data_type).map(|_| Self::Primitive(column))?,
         })
     }
 
     /// The cell of a row.
     pub(crate) fn get(&self, row: usize) -> Value<'_> {
         match self {
+            Self::Primitive(array) if array.is_valid(row) => primitive(*array, row),
             Self::Struct(array, _) if array.is_valid(row) => Value::Nested(self, row),
             Self::List(array, _) if array.is_valid(row) => Value::Nested(self, row),
             Self::Map(array, _) if array.is_valid(row) => Value::Nested(self, row),
@@ -99,7 +115,13 @@ impl Value<'_> {
             Self::Null => String::new(),
             Self::Boolean(value) => value.to_string(),
             Self::Int64(value) => value.to_string(),
+            Self::UInt64(value) => value.to_string(),
+            Self::Float32(value) if value.is_infinite() => float(value.into()),
+            Self::Float32(value) => format!("{value:?}"),
             Self::Float64(value) => float(value),
+            Self::Date(days) => crate::time::format_date(days.into()),
+            Self::Duration(us) => crate::time::format_duration_us(us),
+            Self::Decimal(units, scale) => decimal::format(units, scale),
             Self::Timestamp(us) => crate::time::format_us(us),
             Self::Utf8(text) => text.to_owned(),
             Self::Binary(bytes) => hex(bytes),
@@ -119,9 +141,15 @@ impl Value<'_> {
             Self::Null => out.write_all(b"null"),
             Self::Boolean(value) => write!(out, "{value}"),
             Self::Int64(value) => write!(out, "{value}"),
+            Self::UInt64(value) => write!(out, "{value}"),
+            Self::Float32(value) if value.is_finite() => write!(out, "{value:?}"),
             Self::Float64(value) if value.is_finite() => out.write_all(float(value).as_bytes()),
             // JSON has no such numbers; the decoder knows these texts.
             Self::Float64(value) => write!(out, "\"{}\"", float(value)),
+            // As text: many a reader would make a double of a decimal number.
+            Self::Float32(_) | Self::Date(_) | Self::Duration(_) | Self::Decimal(..) => {
+                write!(out, "\"{}\"", self.to_text())
+            }
             Self::Timestamp(us) => write!(out, "\"{}\"", crate::time::format_us(us)),
             Self::Utf8(text) => Ok(serde_json::to_writer(out, text)?),
             Self::Binary(bytes) => write!(out, "\"{}\"", hex(bytes)),
@@ -162,6 +190,26 @@ impl Values<'_> {
             }
             _ => self.get(row).write_json(out),
         }
+    }
+}
+
+/// A value of a column of fixed size that is not null.
+fn primitive(array: &dyn Array, row: usize) -> Value<'_> {
+    match array.data_type() {
+        DataType::Int8 => Value::Int64(array.as_primitive::<Int8Type>().value(row).into()),
+        DataType::Int16 => Value::Int64(array.as_primitive::<Int16Type>().value(row).into()),
+        DataType::Int32 => Value::Int64(array.as_primitive::<Int32Type>().value(row).into()),
+        DataType::UInt8 => Value::UInt64(array.as_primitive::<UInt8Type>().value(row).into()),
+        DataType::UInt16 => Value::UInt64(array.as_primitive::<UInt16Type>().value(row).into()),
+        DataType::UInt32 => Value::UInt64(array.as_primitive::<UInt32Type>().value(row).into()),
+        DataType::UInt64 => Value::UInt64(array.as_primitive::<UInt64Type>().value(row)),
+        DataType::Float32 => Value::Float32(array.as_primitive::<Float32Type>().value(row)),
+        DataType::Date32 => Value::Date(array.as_primitive::<Date32Type>().value(row)),
+        DataType::Duration(_) => Value::Duration(array.as_primitive::<DurationMicrosecondType>().value(row)),
+        DataType::Decimal128(_, scale) => {
+            Value::Decimal(array.as_primitive::<Decimal128Type>().value(row), scale.unsigned_abs())
+        }
+        _ => Value::Null,
     }
 }
 

@@ -277,7 +277,7 @@ fn merge(node: &Node, inputs: &[&Node], merge: &Merge) -> Result<()> {
     for (field, merge) in values.iter().zip(merges) {
         let fits = match (merge, field.data_type()) {
             (_, _) if field.is_nullable() => false,
-            (ColumnMerge::Sum, data_type) => matches!(data_type, DataType::Int64 | DataType::Float64),
+            (ColumnMerge::Sum, data_type) => schema::is_number(data_type),
             (ColumnMerge::Min | ColumnMerge::Max, data_type) => {
                 !matches!(data_type, DataType::Boolean | DataType::Binary) && !schema::is_nested(data_type)
             }
@@ -309,13 +309,16 @@ fn inverse(node: &Node, merge: &Merge, invertible: bool, keep_empty_keys: bool) 
         return Err(settings(node, "keep-empty-keys needs invertible".to_owned()));
     }
     let Merge::Columns(merges) = merge else { return Ok(()) };
-    let integer_sums = node.schema.fields()[node.key_columns..]
+    let exact_sums = node.schema.fields()[node.key_columns..]
         .iter()
         .zip(merges)
-        .all(|(field, merge)| *merge == ColumnMerge::Sum && *field.data_type() == DataType::Int64);
-    if invertible && !integer_sums {
+        .all(|(field, merge)| *merge == ColumnMerge::Sum && !schema::has_floats(field.data_type()));
+    if invertible && !exact_sums {
         // Taking a float off a float does not give back the sum without it.
-        return Err(settings(node, "only sums of int64 can be inverted by the host; leave invertible out".to_owned()));
+        return Err(settings(
+            node,
+            "only sums without floats can be inverted by the host; leave invertible out".to_owned(),
+        ));
     }
     Ok(())
 }

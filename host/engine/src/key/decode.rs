@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListArray, MapArray, StringBuilder,
-    StructArray, TimestampMicrosecondBuilder,
+    ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListArray, MapArray,
+    PrimitiveBuilder, StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field};
 use arrow::error::ArrowError;
 
 use millpond_core::schema;
 
 use crate::error::{Error, Result};
+use crate::primitive::{Ordinal, with_primitive};
 
 /// Rebuilds key columns from encoded keys.
 pub(crate) fn decode<'a>(
@@ -46,6 +47,7 @@ enum Builder {
     Float64(Float64Builder),
     Utf8(StringBuilder),
     Binary(BinaryBuilder),
+    Primitive(Box<dyn PrimitiveDecoder>),
     Nested(Box<Nested>),
 }
 
@@ -67,12 +69,15 @@ impl ColumnDecoder {
             DataType::Float64 => Builder::Float64(Float64Builder::with_capacity(rows)),
             DataType::Utf8 => Builder::Utf8(StringBuilder::with_capacity(rows, rows * 8)),
             DataType::Binary => Builder::Binary(BinaryBuilder::with_capacity(rows, rows * 8)),
-            data_type => Builder::Nested(Box::new(Nested {
+            data_type => with_primitive!(data_type, T => {
+                let builder = PrimitiveBuilder::<T>::with_capacity(rows).with_data_type(data_type.clone());
+                Builder::Primitive(Box::new(builder))
+            }, else Builder::Nested(Box::new(Nested {
                 data_type: data_type.clone(),
                 children: schema::children(data_type).iter().map(|field| Self::new(field, rows)).collect(),
                 valid: Vec::with_capacity(rows),
                 ends: vec![0],
-            })),
+            }))),
         };
         Self { nullable: field.is_nullable(), builder }
     }
@@ -119,6 +124,7 @@ impl ColumnDecoder {
                 builder.append_value(bytes);
                 Some(rest)
             }
+            Builder::Primitive(builder) => builder.take(key),
             Builder::Nested(nested) => nested.take(key),
         }
     }
@@ -132,6 +138,7 @@ impl ColumnDecoder {
             Builder::Float64(builder) => builder.append_option((!self.nullable).then_some(0.0)),
             Builder::Utf8(builder) => builder.append_option((!self.nullable).then_some("")),
             Builder::Binary(builder) => builder.append_option((!self.nullable).then_some([])),
+            Builder::Primitive(builder) => builder.push_nothing(!self.nullable),
             Builder::Nested(nested) => nested.push_nothing(!self.nullable),
         }
     }
@@ -144,8 +151,33 @@ impl ColumnDecoder {
             Builder::Float64(mut builder) => Arc::new(builder.finish()),
             Builder::Utf8(mut builder) => Arc::new(builder.finish()),
             Builder::Binary(mut builder) => Arc::new(builder.finish()),
+            Builder::Primitive(mut builder) => builder.finish_column(),
             Builder::Nested(nested) => return nested.finish(self.nullable),
         })
+    }
+}
+
+/// A builder of values of a fixed size.
+trait PrimitiveDecoder {
+    /// Takes a value off the front of a key; gives the rest.
+    fn take<'a>(&mut self, key: &'a [u8]) -> Option<&'a [u8]>;
+    fn push_nothing(&mut self, valid: bool);
+    fn finish_column(&mut self) -> ArrayRef;
+}
+
+impl<T: ArrowPrimitiveType<Native: Ordinal>> PrimitiveDecoder for PrimitiveBuilder<T> {
+    fn take<'a>(&mut self, key: &'a [u8]) -> Option<&'a [u8]> {
+        let (value, rest) = T::Native::take(key)?;
+        self.append_value(value);
+        Some(rest)
+    }
+
+    fn push_nothing(&mut self, valid: bool) {
+        self.append_option(valid.then(T::Native::default));
+    }
+
+    fn finish_column(&mut self) -> ArrayRef {
+        Arc::new(self.finish())
     }
 }
 

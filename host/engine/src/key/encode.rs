@@ -5,6 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimestampMicrosecondType};
 
+use crate::primitive::{Ordinal, with_primitive};
+
 /// Appends one column's values to byte strings.
 pub(crate) struct ColumnEncoder<'a> {
     column: &'a ArrayRef,
@@ -73,7 +75,11 @@ fn value(column: &dyn Array, row: usize, form: Form, out: &mut Vec<u8>) {
         DataType::Float64 => out.extend(float(column.as_primitive::<Float64Type>().value(row))),
         DataType::Utf8 => bytes(column.as_string::<i32>().value(row).as_bytes(), form, out),
         DataType::Binary => bytes(column.as_binary::<i32>().value(row), form, out),
-        _ => nested(column, row, Form { terminated: true, ..form }, out),
+        other => with_primitive!(
+            other,
+            T => column.as_primitive::<T>().value(row).put(form.exact, out),
+            else nested(column, row, Form { terminated: true, ..form }, out)
+        ),
     }
 }
 

@@ -6,18 +6,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, PrimitiveArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat, concat_batches, take, take_record_batch};
-use arrow::datatypes::{DataType, Fields, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{
+    ArrowNativeTypeOp, ArrowPrimitiveType, DataType, Fields, Float32Type, Float64Type, Int64Type, Schema, SchemaRef,
+};
 use arrow::util::display::array_value_to_string;
 use millpond_core::plan::{ColumnMerge, Merge, Reduce};
 use millpond_core::{Node, PartitionBatch, TaskInfo, UserFunction};
 
 use super::{BatchContext, NodeRef, Rows};
-use crate::columns::{self, ByteRows, integers};
+use crate::columns::{self, ByteRows};
 use crate::error::{Error, Result};
 use crate::group::{Groups, order_by_group};
 use crate::key::{self, Keys};
+use crate::primitive::{Ordinal, with_primitive};
 use crate::shuffle::{self, Keyed};
 
 pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, reduce: &Reduce) -> Result<Rows> {
@@ -62,10 +65,11 @@ pub(crate) fn zeros_when_empty(node: &Node, partitions: &mut [(PartitionBatch, V
 
 fn zeros(node: &Node) -> Result<RecordBatch> {
     let zero = |data_type: &DataType| -> ArrayRef {
-        match data_type {
-            DataType::Float64 => Arc::new(Float64Array::from(vec![0.0])),
-            _ => Arc::new(Int64Array::from(vec![0])),
-        }
+        with_primitive!(
+            data_type,
+            T => Arc::new(PrimitiveArray::<T>::from_value(Default::default(), 1).with_data_type(data_type.clone())),
+            else arrow::array::new_empty_array(data_type)
+        )
     };
     let columns = node.schema.fields().iter().map(|field| zero(field.data_type())).collect();
     columns::batch(&node.name, &node.schema, columns, 1)
@@ -178,12 +182,17 @@ impl Merger<'_> {
         match merge {
             ColumnMerge::Sum => match column.data_type() {
                 DataType::Int64 => sum_integers(column, groups, overflow),
-                _ => {
+                DataType::Float64 => {
                     let mut sums = vec![0.0; groups.len()];
                     let values = column.as_primitive::<Float64Type>().values();
                     groups.group_of_row.iter().zip(values).for_each(|(group, value)| sums[*group as usize] += value);
                     Ok(Arc::new(Float64Array::from(sums)))
                 }
+                other => with_primitive!(
+                    other,
+                    T => sum_numbers::<T>(column, groups, overflow),
+                    else unreachable!("the graph lets no sum of {other} through")
+                ),
             },
             ColumnMerge::Min | ColumnMerge::Max => {
                 let best = UInt32Array::from(best_rows(column, merge, groups));
@@ -204,6 +213,23 @@ fn sum_integers(column: &ArrayRef, groups: &Groups, overflow: &dyn Fn(usize) -> 
         };
     }
     Ok(Arc::new(Int64Array::from(sums)))
+}
+
+fn sum_numbers<T: ArrowPrimitiveType<Native: Ordinal>>(
+    column: &ArrayRef,
+    groups: &Groups,
+    overflow: &dyn Fn(usize) -> Result<Error>,
+) -> Result<ArrayRef> {
+    let mut sums = vec![T::Native::default(); groups.len()];
+    let values = column.as_primitive::<T>().values();
+    for (row, (group, value)) in groups.group_of_row.iter().zip(values).enumerate() {
+        let sum = &mut sums[*group as usize];
+        *sum = match sum.add_checked(*value) {
+            Ok(sum) if sum.fits(column.data_type()) => sum,
+            _ => return Err(overflow(row)?),
+        };
+    }
+    Ok(Arc::new(PrimitiveArray::<T>::new(sums.into(), None).with_data_type(column.data_type().clone())))
 }
 
 /// The error for a sum that left its range at a row.
@@ -230,10 +256,20 @@ fn best_rows(column: &ArrayRef, merge: ColumnMerge, groups: &Groups) -> Vec<u32>
             let values = ByteRows::of(column);
             best(merge, groups, |left, right| values.row(left as usize).cmp(values.row(right as usize)))
         }
-        _ => {
-            let values = integers(column);
-            best(merge, groups, |left, right| values[left as usize].cmp(&values[right as usize]))
+        DataType::Float32 => {
+            let values = column.as_primitive::<Float32Type>().values();
+            let nan_last =
+                |left: f32, right: f32| left.is_nan().cmp(&right.is_nan()).then_with(|| left.total_cmp(&right));
+            best(merge, groups, |left, right| nan_last(values[left as usize], values[right as usize]))
         }
+        other => with_primitive!(
+            other,
+            T => {
+                let values = column.as_primitive::<T>().values();
+                best(merge, groups, |left, right| values[left as usize].compare(values[right as usize]))
+            },
+            else unreachable!("the graph lets no minimum of {other} through")
+        ),
     }
 }
 

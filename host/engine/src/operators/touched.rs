@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take_arrays, take_record_batch};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use millpond_core::UpdateInput;
+use millpond_core::schema::has_floats;
 
 use super::reduce::value_schema;
 use crate::columns;
@@ -137,7 +138,7 @@ impl Touched {
         let key_columns: Vec<usize> = (0..key_columns).collect();
         let schema = schema.project(&key_columns).map_err(Error::arrow(node))?;
         // Of several spellings of one number (0.0 and -0.0) the state has the one that counts, so floats are read from it.
-        if schema.fields().iter().any(|field| *field.data_type() == DataType::Float64) {
+        if schema.fields().iter().any(|field| has_floats(field.data_type())) {
             return columns::batch(node, &Arc::new(schema), state.key_columns(&self.slots)?, self.slots.len());
         }
         let mut keys = rows.project(&key_columns).map_err(Error::arrow(node))?.columns().to_vec();

@@ -7,11 +7,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
-    RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, ListArray, MapArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, DecimalType, DurationMicrosecondType, Field, Fields,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use millpond_core::schema::{column_count, type_name};
 use millpond_core::{Rejection, StageOutput};
 
@@ -103,14 +107,29 @@ impl Columns {
             (DataType::Boolean, ColumnDataResult::Boolean(bytes)) => {
                 Arc::new(BooleanArray::new(bitmap(&label(name, "values"), rows, bytes)?, nulls))
             }
-            (DataType::Int64, ColumnDataResult::Int64(values)) => {
-                Arc::new(Int64Array::new(fixed(name, rows, values)?, nulls))
+            (DataType::Decimal128(precision, scale), ColumnDataResult::Decimal(words)) => {
+                Arc::new(decimals(name, rows, words, nulls, (*precision, *scale))?)
             }
+            (DataType::Int8, ColumnDataResult::Int8(values)) => primitive::<Int8Type>(name, rows, values, nulls)?,
+            (DataType::Int16, ColumnDataResult::Int16(values)) => primitive::<Int16Type>(name, rows, values, nulls)?,
+            (DataType::Int32, ColumnDataResult::Int32(values)) => primitive::<Int32Type>(name, rows, values, nulls)?,
+            (DataType::UInt8, ColumnDataResult::Uint8(values)) => primitive::<UInt8Type>(name, rows, values, nulls)?,
+            (DataType::UInt16, ColumnDataResult::Uint16(values)) => primitive::<UInt16Type>(name, rows, values, nulls)?,
+            (DataType::UInt32, ColumnDataResult::Uint32(values)) => primitive::<UInt32Type>(name, rows, values, nulls)?,
+            (DataType::UInt64, ColumnDataResult::Uint64(values)) => primitive::<UInt64Type>(name, rows, values, nulls)?,
+            (DataType::Float32, ColumnDataResult::Float32(values)) => {
+                primitive::<Float32Type>(name, rows, values, nulls)?
+            }
+            (DataType::Date32, ColumnDataResult::Date(values)) => primitive::<Date32Type>(name, rows, values, nulls)?,
+            (DataType::Duration(_), ColumnDataResult::Duration(values)) => {
+                primitive::<DurationMicrosecondType>(name, rows, values, nulls)?
+            }
+            (DataType::Int64, ColumnDataResult::Int64(values)) => primitive::<Int64Type>(name, rows, values, nulls)?,
             (DataType::Float64, ColumnDataResult::Float64(values)) => {
-                Arc::new(Float64Array::new(fixed(name, rows, values)?, nulls))
+                primitive::<Float64Type>(name, rows, values, nulls)?
             }
             (DataType::Timestamp(..), ColumnDataResult::Timestamp(values)) => {
-                Arc::new(TimestampMicrosecondArray::new(fixed(name, rows, values)?, nulls))
+                primitive::<TimestampMicrosecondType>(name, rows, values, nulls)?
             }
             (DataType::Utf8, ColumnDataResult::Utf8(raw)) => Arc::new(text(name, rows, raw, nulls)?),
             (DataType::Binary, ColumnDataResult::Binary(raw)) => {
@@ -161,6 +180,17 @@ fn kind(data: &ColumnDataResult) -> &'static str {
         ColumnDataResult::Utf8(_) => "utf8",
         ColumnDataResult::Binary(_) => "binary",
         ColumnDataResult::Timestamp(_) => "timestamp",
+        ColumnDataResult::Decimal(_) => "decimal",
+        ColumnDataResult::Int8(_) => "int8",
+        ColumnDataResult::Int16(_) => "int16",
+        ColumnDataResult::Int32(_) => "int32",
+        ColumnDataResult::Uint8(_) => "uint8",
+        ColumnDataResult::Uint16(_) => "uint16",
+        ColumnDataResult::Uint32(_) => "uint32",
+        ColumnDataResult::Uint64(_) => "uint64",
+        ColumnDataResult::Float32(_) => "float32",
+        ColumnDataResult::Date(_) => "date",
+        ColumnDataResult::Duration(_) => "duration",
         ColumnDataResult::Struct => "struct",
         ColumnDataResult::List(_) => "list",
         ColumnDataResult::Map(_) => "map",
@@ -193,16 +223,53 @@ fn bitmap(label: &str, len: usize, bytes: Vec<u8>) -> Result<BooleanBuffer, Faul
     Ok(BooleanBuffer::new(Buffer::from_vec(bytes), 0, len))
 }
 
-fn fixed<T: arrow::datatypes::ArrowNativeType>(
+fn primitive<T: ArrowPrimitiveType>(
     name: &str,
     rows: usize,
-    values: Vec<T>,
-) -> Result<ScalarBuffer<T>, Fault> {
-    if values.len() != rows {
-        let found = values.len();
+    values: Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, Fault> {
+    check_rows(name, rows, values.len())?;
+    Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls)))
+}
+
+fn check_rows(name: &str, rows: usize, found: usize) -> Result<(), Fault> {
+    if found != rows {
         return Err(Fault::Malformed(format!("column `{name}` has {found} values, and there are {rows} rows")));
     }
-    Ok(values.into())
+    Ok(())
+}
+
+/// Puts the halves of decimals together; those of null rows may be anything.
+fn decimals(
+    name: &str,
+    rows: usize,
+    words: Vec<u64>,
+    nulls: Option<NullBuffer>,
+    (precision, scale): (u8, i8),
+) -> Result<Decimal128Array, Fault> {
+    let (pairs, rest) = words.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Fault::Malformed(format!(
+            "column `{name}` has {} words, and a decimal has two: {rows} rows need {}",
+            words.len(),
+            2 * rows
+        )));
+    }
+    check_rows(name, rows, pairs.len())?;
+    let value = |[low, high]: &[u64; 2]| (u128::from(*high) << 64 | u128::from(*low)).cast_signed();
+    let values: Vec<i128> = pairs.iter().map(value).collect();
+    let fits = |row: usize, value: i128| {
+        Decimal128Type::is_valid_decimal_precision(value, precision)
+            || nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
+    };
+    if let Some(row) = values.iter().enumerate().position(|(row, value)| !fits(row, *value)) {
+        return Err(Fault::Malformed(format!(
+            "column `{name}`, row {row}: a decimal has more digits than the {precision} of its type"
+        )));
+    }
+    let array = Decimal128Array::new(values.into(), nulls).with_precision_and_scale(precision, scale);
+    array.map_err(|error| malformed(name, &error))
 }
 
 /// Checks offsets against bytes. What comes out can be sliced at every row.

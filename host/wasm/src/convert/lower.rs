@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray};
 use arrow::buffer::{BooleanBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Field, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use millpond_core::TaskInfo;
 
@@ -33,6 +35,17 @@ enum LoweredData<'a> {
     Utf8(Cow<'a, [u32]>, &'a [u8]),
     Binary(Cow<'a, [u32]>, &'a [u8]),
     Timestamp(&'a [i64]),
+    Decimal(&'a [u64]),
+    Int8(&'a [i8]),
+    Int16(&'a [i16]),
+    Int32(&'a [i32]),
+    Uint8(&'a [u8]),
+    Uint16(&'a [u16]),
+    Uint32(&'a [u32]),
+    Uint64(&'a [u64]),
+    Float32(&'a [f32]),
+    Date(&'a [i32]),
+    Duration(&'a [i64]),
     Struct,
     List(Cow<'a, [u32]>),
     Map(Cow<'a, [u32]>),
@@ -93,6 +106,17 @@ impl LoweredData<'_> {
             Self::Utf8(offsets, bytes) => types::ColumnDataParam::Utf8(types::VarDataParam { offsets, bytes }),
             Self::Binary(offsets, bytes) => types::ColumnDataParam::Binary(types::VarDataParam { offsets, bytes }),
             Self::Timestamp(values) => types::ColumnDataParam::Timestamp(values),
+            Self::Decimal(words) => types::ColumnDataParam::Decimal(words),
+            Self::Int8(values) => types::ColumnDataParam::Int8(values),
+            Self::Int16(values) => types::ColumnDataParam::Int16(values),
+            Self::Int32(values) => types::ColumnDataParam::Int32(values),
+            Self::Uint8(values) => types::ColumnDataParam::Uint8(values),
+            Self::Uint16(values) => types::ColumnDataParam::Uint16(values),
+            Self::Uint32(values) => types::ColumnDataParam::Uint32(values),
+            Self::Uint64(values) => types::ColumnDataParam::Uint64(values),
+            Self::Float32(values) => types::ColumnDataParam::Float32(values),
+            Self::Date(values) => types::ColumnDataParam::Date(values),
+            Self::Duration(values) => types::ColumnDataParam::Duration(values),
             Self::Struct => types::ColumnDataParam::Struct,
             Self::List(offsets) => types::ColumnDataParam::List(offsets),
             Self::Map(offsets) => types::ColumnDataParam::Map(offsets),
@@ -112,6 +136,23 @@ fn column<'a>(field: &Field, array: &'a dyn Array, rows: Rows, out: &mut Vec<Low
         DataType::Float64 => push(LoweredData::Float64(fixed::<Float64Type>(array, rows))),
         DataType::Timestamp(TimeUnit::Microsecond, None) => {
             push(LoweredData::Timestamp(fixed::<TimestampMicrosecondType>(array, rows)));
+        }
+        DataType::Decimal128(..) => {
+            // 128 bits as two words of 64: the same memory on a little-endian machine, which a host of WebAssembly is.
+            let words: &[u64] = array.as_primitive::<Decimal128Type>().values().inner().typed_data();
+            push(LoweredData::Decimal(&words[2 * rows.start..2 * (rows.start + rows.len)]));
+        }
+        DataType::Int8 => push(LoweredData::Int8(fixed::<Int8Type>(array, rows))),
+        DataType::Int16 => push(LoweredData::Int16(fixed::<Int16Type>(array, rows))),
+        DataType::Int32 => push(LoweredData::Int32(fixed::<Int32Type>(array, rows))),
+        DataType::UInt8 => push(LoweredData::Uint8(fixed::<UInt8Type>(array, rows))),
+        DataType::UInt16 => push(LoweredData::Uint16(fixed::<UInt16Type>(array, rows))),
+        DataType::UInt32 => push(LoweredData::Uint32(fixed::<UInt32Type>(array, rows))),
+        DataType::UInt64 => push(LoweredData::Uint64(fixed::<UInt64Type>(array, rows))),
+        DataType::Float32 => push(LoweredData::Float32(fixed::<Float32Type>(array, rows))),
+        DataType::Date32 => push(LoweredData::Date(fixed::<Date32Type>(array, rows))),
+        DataType::Duration(TimeUnit::Microsecond) => {
+            push(LoweredData::Duration(fixed::<DurationMicrosecondType>(array, rows)))
         }
         DataType::Utf8 => {
             let array: &StringArray = array.as_string();

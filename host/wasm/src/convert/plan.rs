@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use millpond_core::plan::{
     ColumnMerge, Join, JoinKind, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
 };
-use millpond_core::schema::{COLUMNS_MAX, DEPTH_MAX, TIMESTAMP, is_nested, list_of, map_of};
+use millpond_core::schema::{COLUMNS_MAX, DEPTH_MAX, DURATION, TIMESTAMP, is_decimal, is_nested, list_of, map_of};
 use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Operator, Plan};
 
 use super::lift;
@@ -212,7 +212,7 @@ impl FieldReader<'_> {
             });
         }
         if raw.children != wanted_children(raw) {
-            let wanted = if raw.data_type == types::DataType::Struct {
+            let wanted = if matches!(raw.data_type, types::DataType::Struct) {
                 "at least 1".into()
             } else {
                 wanted_children(raw).to_string()
@@ -229,6 +229,17 @@ impl FieldReader<'_> {
             types::DataType::Utf8 => DataType::Utf8,
             types::DataType::Binary => DataType::Binary,
             types::DataType::Timestamp => TIMESTAMP,
+            types::DataType::Int8 => DataType::Int8,
+            types::DataType::Int16 => DataType::Int16,
+            types::DataType::Int32 => DataType::Int32,
+            types::DataType::Uint8 => DataType::UInt8,
+            types::DataType::Uint16 => DataType::UInt16,
+            types::DataType::Uint32 => DataType::UInt32,
+            types::DataType::Uint64 => DataType::UInt64,
+            types::DataType::Float32 => DataType::Float32,
+            types::DataType::Date => DataType::Date32,
+            types::DataType::Duration => DURATION,
+            types::DataType::Decimal(raw_type) => self.decimal(&raw.name, raw_type)?,
             types::DataType::Struct => {
                 let mut fields = Vec::new();
                 let mut seen = BTreeSet::new();
@@ -244,6 +255,17 @@ impl FieldReader<'_> {
             }
             types::DataType::Map => self.map(&raw.name, level)?,
         })
+    }
+
+    fn decimal(&self, column: &str, raw: types::DecimalType) -> Result<DataType> {
+        let types::DecimalType { precision, scale } = raw;
+        match i8::try_from(scale) {
+            Ok(signed) if is_decimal(precision, signed) => Ok(DataType::Decimal128(precision, signed)),
+            _ => Err(self.wrong(
+                column,
+                format!("a decimal has 1 to 38 digits, and no more of them behind the point; this one has {precision} and {scale}"),
+            )),
+        }
     }
 
     fn map(&mut self, column: &str, level: usize) -> Result<DataType> {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array, ListArray,
+    MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
-use millpond_core::schema::{TIMESTAMP, list_of, map_of};
+use millpond_core::schema::{DURATION, TIMESTAMP, list_of, map_of};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -92,6 +93,18 @@ fn data_type() -> impl Strategy<Value = DataType> {
         DataType::Utf8,
         DataType::Binary,
         TIMESTAMP,
+        DURATION,
+        DataType::Date32,
+        DataType::Float32,
+        DataType::Decimal128(20, 4),
+        DataType::Decimal128(38, 38),
+        DataType::Int8,
+        DataType::Int16,
+        DataType::Int32,
+        DataType::UInt8,
+        DataType::UInt16,
+        DataType::UInt32,
+        DataType::UInt64,
     ]);
     let key = prop::sample::select(vec![DataType::Utf8, DataType::Int64, DataType::Boolean]);
     leaf.prop_recursive(4, 12, 3, move |inner| {
@@ -179,7 +192,24 @@ impl Random {
                 let columns = fields.iter().map(|field| self.column(field, rows)).collect();
                 Arc::new(StructArray::new(fields.clone(), columns, nulls))
             }
-            _ => Arc::new(TimestampMicrosecondArray::new(numbers.into(), nulls)),
+            DataType::Decimal128(precision, scale) => {
+                let values = numbers.iter().map(|number| i128::from(*number) * 10).collect();
+                let array = Decimal128Array::new(values, nulls).with_precision_and_scale(*precision, *scale);
+                Arc::new(array.unwrap())
+            }
+            DataType::Float32 => {
+                Arc::new(Float32Array::new(numbers.iter().map(|number| *number as f32 / 1e9).collect(), nulls))
+            }
+            DataType::Timestamp(..) => Arc::new(TimestampMicrosecondArray::new(numbers.into(), nulls)),
+            // Whole numbers of any width: those that fit it are drawn from the same.
+            other => {
+                let small: ArrayRef =
+                    Arc::new(Int64Array::new(numbers.iter().map(|number| number & 0x7f).collect(), nulls));
+                match other {
+                    DataType::Date32 => cast(&cast(&small, &DataType::Int32).unwrap(), other).unwrap(),
+                    _ => cast(&small, other).unwrap(),
+                }
+            }
         }
     }
 }

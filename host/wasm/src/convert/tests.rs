@@ -31,6 +31,17 @@ fn echo(batch: &RecordBatch) -> BatchResult {
             ColumnDataParam::Utf8(data) => ColumnDataResult::Utf8(variable(data)),
             ColumnDataParam::Binary(data) => ColumnDataResult::Binary(variable(data)),
             ColumnDataParam::Timestamp(values) => ColumnDataResult::Timestamp(values.to_vec()),
+            ColumnDataParam::Decimal(words) => ColumnDataResult::Decimal(words.to_vec()),
+            ColumnDataParam::Int8(values) => ColumnDataResult::Int8(values.to_vec()),
+            ColumnDataParam::Int16(values) => ColumnDataResult::Int16(values.to_vec()),
+            ColumnDataParam::Int32(values) => ColumnDataResult::Int32(values.to_vec()),
+            ColumnDataParam::Uint8(values) => ColumnDataResult::Uint8(values.to_vec()),
+            ColumnDataParam::Uint16(values) => ColumnDataResult::Uint16(values.to_vec()),
+            ColumnDataParam::Uint32(values) => ColumnDataResult::Uint32(values.to_vec()),
+            ColumnDataParam::Uint64(values) => ColumnDataResult::Uint64(values.to_vec()),
+            ColumnDataParam::Float32(values) => ColumnDataResult::Float32(values.to_vec()),
+            ColumnDataParam::Date(values) => ColumnDataResult::Date(values.to_vec()),
+            ColumnDataParam::Duration(values) => ColumnDataResult::Duration(values.to_vec()),
             ColumnDataParam::Struct => ColumnDataResult::Struct,
             ColumnDataParam::List(offsets) => ColumnDataResult::List(offsets.to_vec()),
             ColumnDataParam::Map(offsets) => ColumnDataResult::Map(offsets.to_vec()),
@@ -147,6 +158,23 @@ fn is_well_formed_column(field: &Field, rows: usize, columns: &mut std::slice::I
             are_well_formed_rows(rows, data, |bytes| std::str::from_utf8(bytes).is_ok())
         }
         (ColumnDataResult::Binary(data), DataType::Binary) => are_well_formed_rows(rows, data, |_| true),
+        (ColumnDataResult::Decimal(words), DataType::Decimal128(precision, _)) => {
+            let limit = 10i128.pow(u32::from(*precision));
+            let value = |pair: &[u64]| (u128::from(pair[1]) << 64 | u128::from(pair[0])).cast_signed();
+            let is_null = |row: usize| column.validity.as_ref().is_some_and(|bits| bits[row / 8] >> (row % 8) & 1 == 0);
+            let fits = |(row, pair): (usize, &[u64])| is_null(row) || (-limit < value(pair) && value(pair) < limit);
+            validity && words.len() == 2 * rows && words.chunks(2).enumerate().all(fits)
+        }
+        (ColumnDataResult::Int8(values), DataType::Int8) => values.len() == rows,
+        (ColumnDataResult::Int16(values), DataType::Int16) => values.len() == rows,
+        (ColumnDataResult::Int32(values), DataType::Int32) => values.len() == rows,
+        (ColumnDataResult::Uint8(values), DataType::UInt8) => values.len() == rows,
+        (ColumnDataResult::Uint16(values), DataType::UInt16) => values.len() == rows,
+        (ColumnDataResult::Uint32(values), DataType::UInt32) => values.len() == rows,
+        (ColumnDataResult::Uint64(values), DataType::UInt64) => values.len() == rows,
+        (ColumnDataResult::Float32(values), DataType::Float32) => values.len() == rows,
+        (ColumnDataResult::Date(values), DataType::Date32) => values.len() == rows,
+        (ColumnDataResult::Duration(values), DataType::Duration(_)) => values.len() == rows,
         (ColumnDataResult::Struct, DataType::Struct(fields)) => {
             fields.iter().all(|field| is_well_formed_column(field, rows, columns))
         }
@@ -229,6 +257,12 @@ impl Mutation {
                 }
             }
             Self::Byte(at, row, byte) => {
+                if let ColumnDataResult::Decimal(words) = &mut raw.columns[at.index(count)].data
+                    && !words.is_empty()
+                {
+                    let row = row.index(words.len());
+                    words[row] ^= u64::from(*byte) << 56;
+                }
                 if let Some(data) =
                     variable(&mut raw.columns[at.index(count)].data).filter(|data| !data.bytes.is_empty())
                 {
@@ -270,6 +304,17 @@ fn resize(data: &mut ColumnDataResult, longer: bool) {
         ColumnDataResult::Float64(values) => one(values, longer),
         ColumnDataResult::Utf8(data) | ColumnDataResult::Binary(data) => one(&mut data.bytes, longer),
         ColumnDataResult::List(offsets) | ColumnDataResult::Map(offsets) => one(offsets, longer),
+        ColumnDataResult::Decimal(words) => one(words, longer),
+        ColumnDataResult::Int8(values) => one(values, longer),
+        ColumnDataResult::Int16(values) => one(values, longer),
+        ColumnDataResult::Int32(values) => one(values, longer),
+        ColumnDataResult::Uint8(values) => one(values, longer),
+        ColumnDataResult::Uint16(values) => one(values, longer),
+        ColumnDataResult::Uint32(values) => one(values, longer),
+        ColumnDataResult::Uint64(values) => one(values, longer),
+        ColumnDataResult::Float32(values) => one(values, longer),
+        ColumnDataResult::Date(values) => one(values, longer),
+        ColumnDataResult::Duration(values) => one(values, longer),
         ColumnDataResult::Struct => {}
     }
 }

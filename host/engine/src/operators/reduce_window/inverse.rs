@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, PrimitiveArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{ArrowNativeTypeOp, ArrowPrimitiveType, DataType, Field, Int64Type, Schema};
 use millpond_core::plan::Merge;
 
 use super::{Merged, Pane, Slide};
@@ -15,6 +15,7 @@ use crate::columns;
 use crate::error::{Error, Result};
 use crate::key::Keys;
 use crate::operators::reduce::overflow;
+use crate::primitive::{Ordinal, with_primitive};
 use crate::state::KeyedState;
 
 /// The column after the values in totals: in how many panes of the window the key is.
@@ -39,7 +40,7 @@ impl Slide<'_> {
         let values = self.values(&rows)?;
         let old = self.without_panes(&before)?;
         let new = match &self.settings.merge {
-            Merge::Columns(_) => self.combine(&rows, &old, &values, i64::checked_sub)?,
+            Merge::Columns(_) => self.combine(&rows, &old, &values, Sign::Minus)?,
             Merge::Custom => {
                 self.function.subtract(self.node.id, &self.task, &old, &values).map_err(Error::user_code)?
             }
@@ -79,7 +80,7 @@ impl Slide<'_> {
         };
         let (known_rows, known_values) = (take(&rows)?, take(&values)?);
         let merged = match &self.settings.merge {
-            Merge::Columns(_) => self.combine(&known_rows, &old, &known_values, i64::checked_add)?,
+            Merge::Columns(_) => self.combine(&known_rows, &old, &known_values, Sign::Plus)?,
             Merge::Custom => self.merger().call_pairs(&old, &known_values)?,
         };
         let panes = panes_of(&before).iter().zip(&known).map(|(panes, row)| panes + counts[*row as usize]).collect();
@@ -106,25 +107,53 @@ impl Slide<'_> {
         columns::batch(self.node.name(), totals.value_schema(), columns, values.num_rows())
     }
 
-    /// int64 columns of two batches, row by row. The graph lets only sums of int64 be inverted by the host.
+    /// Columns of two batches, row by row: their sums, or what is left. The graph lets only sums of whole numbers be inverted.
     fn combine(
         &self,
         keyed_rows: &RecordBatch,
         left: &RecordBatch,
         right: &RecordBatch,
-        with: impl Fn(i64, i64) -> Option<i64>,
+        sign: Sign,
     ) -> Result<RecordBatch> {
         let mut combined: Vec<ArrayRef> = Vec::with_capacity(left.num_columns());
         for (index, (left, right)) in left.columns().iter().zip(right.columns()).enumerate() {
-            let (left, right) = (left.as_primitive::<Int64Type>().values(), right.as_primitive::<Int64Type>().values());
-            let column = left.iter().zip(right).enumerate().map(|(row, (left, right))| {
-                with(*left, *right)
-                    .ok_or_else(|| overflow(self.node.node, keyed_rows, self.node.node.key_columns + index, row))
-            });
-            combined.push(Arc::new(Int64Array::from(column.collect::<Result<Vec<_>>>()?)));
+            let column = with_primitive!(
+                left.data_type(),
+                T => combine_column::<T>(left, right, sign),
+                else unreachable!("the graph lets no sum of {} through", left.data_type())
+            );
+            combined.push(
+                column.map_err(|row| overflow(self.node.node, keyed_rows, self.node.node.key_columns + index, row))?,
+            );
         }
         columns::batch(self.node.name(), &self.value_schema(), combined, left.num_rows())
     }
+}
+
+/// What is done with what comes or leaves.
+#[derive(Clone, Copy)]
+enum Sign {
+    Plus,
+    Minus,
+}
+
+/// Row by row; the row that leaves its range otherwise.
+fn combine_column<T: ArrowPrimitiveType<Native: Ordinal>>(
+    left: &ArrayRef,
+    right: &ArrayRef,
+    sign: Sign,
+) -> Result<ArrayRef, usize> {
+    let (data_type, left, right) =
+        (left.data_type(), left.as_primitive::<T>().values(), right.as_primitive::<T>().values());
+    let column = left.iter().zip(right).enumerate().map(|(row, (left, right))| {
+        let combined = match sign {
+            Sign::Plus => left.add_checked(*right),
+            Sign::Minus => left.sub_checked(*right),
+        };
+        combined.ok().filter(|combined| combined.fits(data_type)).ok_or(row)
+    });
+    let column = column.collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(PrimitiveArray::<T>::new(column.into(), None).with_data_type(data_type.clone())))
 }
 
 fn panes_of(totals: &RecordBatch) -> &[i64] {
