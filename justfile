@@ -97,6 +97,11 @@ fmt-check:
     cd plugins && cargo fmt --all --check
     cd tests/bench/jobs && cargo fmt --all --check
 
+# Rewrite the pages under docs/ that are made of the code: operators.md, error-codes.md
+[group('checks')]
+docs-bless:
+    MILLPOND_BLESS=1 cargo test -p millpond-tests -p millpond-deps --test docs made_pages
+
 # Lint, warnings denied
 [group('checks')]
 clippy:

@@ -247,3 +247,8 @@ macro_rules! check_job {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct ReadmeCompiles;
+
+// So must what the pages about the SDK show.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/model.md")]
+struct ModelPageCompiles;

@@ -4,6 +4,7 @@
 //! folder gives, `running` watches a program while it runs.
 
 pub mod guests;
+pub mod reference;
 pub mod running;
 
 use std::collections::{BTreeMap, HashMap};

@@ -17,6 +17,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Cost**: an accumulator per key and stage; values do not leave the stage, and only accumulators are shuffled.
     /// **Source**: `PairDStreamFunctions.combineByKey`.
     ///
+    /// ```text
+    /// in: _1  _2       out: _1  (bytes, lines)    behind map_values
+    /// "ann"   "to"     "ann"    (7, 2)            3.5
+    /// "ann"   "be or"  "bob"    (3, 1)            3.0
+    /// "bob"   "not"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// // The mean length of each user's lines.
@@ -49,6 +56,14 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// something that changes nothing when it is merged: 0 of a sum, an empty text.
     /// **Cost**: as `combine_by_key`.
     /// **Source**: `PairRDDFunctions.aggregateByKey`, inside `DStream.transform`.
+    ///
+    /// ```text
+    /// in: _1  _2      out: _1  (above, below)
+    /// "s1"    2.5     "s1"     (1, 2)
+    /// "s1"    -1.0    "s2"     (1, 0)
+    /// "s2"    4.0
+    /// "s1"    -3.0
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -83,6 +98,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Cost**: as [`combine_by_key`](Self::combine_by_key).
     /// **Source**: `PairRDDFunctions.foldByKey`, inside `DStream.transform`.
     ///
+    /// ```text
+    /// in: _1  _2    out: _1  _2
+    /// "a"     2     "a"      10
+    /// "b"     7     "b"      7
+    /// "a"     5
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.source::<(String, i64)>("numbers").fold_by_key(1, |product, n| product * n).sink("products");
@@ -110,6 +132,13 @@ impl<T: Key> DStream<T> {
     /// **Order**: none.
     /// **Cost**: rows that occur several times in a partition leave the stage once.
     /// **Source**: `RDD.distinct`, inside `DStream.transform`.
+    ///
+    /// ```text
+    /// in         out
+    /// "ann"      "ann"
+    /// "bob"      "bob"
+    /// "ann"
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

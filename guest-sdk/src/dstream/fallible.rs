@@ -25,6 +25,13 @@ impl<T: Row> DStream<T> {
     /// row counts once for each: put [`cache`](Self::cache) behind it and it counts once.
     /// **Cost**: no allocation per row but for refused ones.
     ///
+    /// ```text
+    /// in: line     out: _1  _2    refused
+    /// "ann,5"      "ann"    5
+    /// "bob"                       "expected `user,amount`"
+    /// "eve,x"                     "invalid digit found in string"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines")
@@ -50,6 +57,13 @@ impl<T: Row> DStream<T> {
     /// **Shape**: the columns of `U`, under their default names.
     /// **Errors**: as [`try_map`](Self::try_map); of a refused row nothing is put out, whatever was pushed before.
     /// **Cost**: the rows of one input row are held back until the closure has returned: one more copy of each, no allocation.
+    ///
+    /// ```text
+    /// in: line    out: value    refused
+    /// "1,2"       1
+    ///             2
+    /// "3,x"                     "invalid digit found in string"; the 3 is not put out
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -78,6 +92,12 @@ impl<T: Row> DStream<T> {
     /// **Errors**: as [`try_map`](Self::try_map).
     /// **Cost**: no allocation per row but for refused ones.
     ///
+    /// ```text
+    /// in: line    out: _1  _2       refused
+    /// "view,ann"  "ann"    "view,ann"
+    /// "view"                        "expected a second field"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines")
@@ -102,6 +122,13 @@ impl<T: Row> DStream<T> {
     /// **Shape**: as before.
     /// **Errors**: as [`try_map`](Self::try_map).
     ///
+    /// ```text
+    /// in: line    out: line    refused
+    /// "7"         "7"
+    /// "-7"
+    /// "x"                      "invalid digit found in string"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("numbers").try_filter(|line| Ok(line.parse::<i64>()? > 0)).sink("positive");
@@ -125,6 +152,12 @@ impl<K: Row, V: Row> DStream<(K, V)> {
     /// **Shape**: the key's columns as before, then those of `W`. At most as many rows.
     /// **Errors**: as [`try_map`](Self::try_map).
     /// **Cost**: no allocation per row but for refused ones.
+    ///
+    /// ```text
+    /// in: _1  _2     out: _1  _2    refused
+    /// "ann"   "5"    "ann"    5
+    /// "bob"   "x"                   "invalid digit found in string"
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -55,6 +55,15 @@ impl<K: Key, V: Element> DStream<(K, V)> {
     /// **Cost**: groups all rows of the window anew at every slide; `reduce_by_key_and_window` keeps totals.
     /// **Source**: `PairDStreamFunctions.groupByKeyAndWindow`.
     ///
+    /// ```text
+    /// the window is 20 s and slides by 10 s:
+    ///
+    /// batch    in                   out: _1  _2
+    /// 10 s     "a" 1.0, "b" 2.0     "a" [1.0], "b" [2.0]
+    /// 20 s     "a" 3.0              "a" [1.0, 3.0], "b" [2.0]
+    /// 30 s     no rows              "a" [3.0]
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -139,6 +139,12 @@ impl<T: Row> DStream<T> {
     /// **Shape**: one column, `count`; exactly one row, 0 for an empty batch.
     /// **Source**: `DStream.count`.
     ///
+    /// ```text
+    /// batch    in              out: count
+    /// 1        "a", "b", "a"   3
+    /// 2        no rows         0
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines").count().sink("lines-per-batch");
@@ -153,6 +159,12 @@ impl<T: Row> DStream<T> {
     /// **Shape**: as before; no row for an empty batch.
     /// **Order**: `merge` must be associative and commutative. It gets what is merged so far, owned, and the next row.
     /// **Source**: `DStream.reduce`.
+    ///
+    /// ```text
+    /// batch    in         out
+    /// 1        2, 3, 4    24
+    /// 2        no rows    no row
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -171,6 +183,13 @@ impl<T: Key> DStream<T> {
     /// **Shape**: the row's columns, then `count`; one row per distinct row.
     /// **Cost**: counted in the stage; a row per distinct row leaves it.
     /// **Source**: `DStream.countByValue`.
+    ///
+    /// ```text
+    /// in: value    out: value  count
+    /// "a"          "a"         2
+    /// "b"          "b"         1
+    /// "a"
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -211,6 +230,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Cost**: an owned value per key and stage; nothing per row but what the function does.
     /// **Source**: `PairDStreamFunctions.reduceByKey`.
     ///
+    /// ```text
+    /// in: _1  _2         out: _1  _2
+    /// "a"     (1, 10)    "a"      (3, 10)
+    /// "b"     (5, 5)     "b"      (5, 5)
+    /// "a"     (2, 4)
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.source::<(String, (i64, i64))>("moves")
@@ -226,6 +252,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     ///
     /// **Shape**: the key's columns, then `count`; one row per key.
     /// **Source**: `RDD.countByKey`.
+    ///
+    /// ```text
+    /// in: _1  _2     out: _1  count
+    /// "a"     0.5    "a"      2
+    /// "b"     1.5    "b"      1
+    /// "a"     2.5
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -244,6 +277,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Cost**: summed in the stage first.
     /// **Source**: `PairDStreamFunctions.reduceByKey(_ + _)`.
     ///
+    /// ```text
+    /// in: _1  _2     out: _1  _2
+    /// "a"     0.5    "a"      3.0
+    /// "b"     1.5    "b"      1.5
+    /// "a"     2.5
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.source::<(String, f64)>("amounts").sum_by_key().sink("totals");
@@ -261,6 +301,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: as before, one row per key.
     /// **Source**: `PairDStreamFunctions.reduceByKey(min)`.
     ///
+    /// ```text
+    /// in: _1  _2     out: _1  _2
+    /// "a"     2.5    "a"      0.5
+    /// "b"     1.5    "b"      1.5
+    /// "a"     0.5
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.source::<(String, f64)>("readings").min_by_key().sink("lowest");
@@ -277,6 +324,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     ///
     /// **Shape**: as before, one row per key.
     /// **Source**: `PairDStreamFunctions.reduceByKey(max)`.
+    ///
+    /// ```text
+    /// in: _1  _2        out: _1  _2
+    /// "ann"   10:05     "ann"    10:20
+    /// "bob"   10:10     "bob"    10:10
+    /// "ann"   10:20
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -296,6 +350,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Errors**: i64 values are summed exactly; a sum that overflows fails the job.
     /// **Cost**: sum and count are merged by the host; the division is one more operator of the stage that follows.
     /// **Source**: `PairDStreamFunctions.combineByKey` (sum, count), then `mapValues`.
+    ///
+    /// ```text
+    /// in: _1  _2     out: _1  mean
+    /// "a"     0.5    "a"      1.5
+    /// "b"     1.5    "b"      1.5
+    /// "a"     2.5
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -128,6 +128,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Cost**: one call of the closure per row; untouched keys cost nothing, where `update_state_by_key` brings out all of them.
     /// **Source**: `PairDStreamFunctions.mapWithState`, `StateSpec`.
     ///
+    /// ```text
+    /// batch    in: user  page                out
+    /// 1        "ann" "home", "bob" "home"    ("ann", "home", 1), ("bob", "home", 1)
+    /// 2        "ann" "cart", "ann" "pay"     ("ann", "cart", 2), ("ann", "pay", 3)
+    /// 3        no rows                       no row
+    /// ```
+    ///
     /// ```
     /// use millpond::State;
     ///
@@ -171,6 +178,16 @@ impl<K: Key, S: Row, M: Row> MappedWithState<K, S, M> {
     /// **Cost**: a key is looked at once in a timeout, however many keys there are.
     /// **Source**: `StateSpec.timeout`.
     ///
+    /// ```text
+    /// batches of 10 minutes:
+    ///
+    /// batch    in: user  page                    out
+    /// 10:00    "ann" "home", "ann" "cart"        no row
+    /// 10:10    no rows                           no row
+    /// 10:30    no rows                           no row: exactly 30 minutes are not more
+    /// 10:40    no rows                           ("ann", 2), and the key is gone
+    /// ```
+    ///
     /// ```
     /// use std::time::Duration;
     ///
@@ -207,6 +224,12 @@ impl<K: Key, S: Row, M: Row> MappedWithState<K, S, M> {
     /// **Cost**: the rows are part of the plan, which each instance of the plugin makes: thousands of rows, not millions.
     /// **Source**: `StateSpec.initialState`.
     ///
+    /// ```text
+    /// batch    in             out
+    /// 1        "ann" 30       70
+    /// 2        "bob" 50       200
+    /// ```
+    ///
     /// ```
     /// use millpond::State;
     ///
@@ -227,6 +250,11 @@ impl<K: Key, S: Row, M: Row> MappedWithState<K, S, M> {
     }
 
     /// Gives the operator a name of its own; its state is kept under it. See [`DStream::named`].
+    ///
+    /// ```text
+    /// in     out: the same; state is kept under `last-minute` and `last-hour`
+    /// "a"    "a"
+    /// ```
     ///
     /// ```
     /// use millpond::State;
@@ -252,6 +280,13 @@ impl<K: Key, S: Row, M: Row> MappedWithState<K, S, M> {
     /// **Shape**: the key's columns, then the state's (`state`, if it is one); one row per key that has state.
     /// **Cost**: all states come out in every batch.
     /// **Source**: `MapWithStateDStream.stateSnapshots`.
+    ///
+    /// ```text
+    /// batch    in               out: value  state
+    /// 1        "a" 2, "b" 1     "a" 2, "b" 1
+    /// 2        "a" 1            "a" 3, "b" 1
+    /// 3        no rows          "a" 3, "b" 1
+    /// ```
     ///
     /// ```
     /// use millpond::State;

@@ -25,6 +25,12 @@ impl<T: Row> DStream<T> {
     /// **Cost**: no allocation per row.
     /// **Source**: `DStream.map`.
     ///
+    /// ```text
+    /// in: line    out: _1  _2
+    /// " to be"    "to be"  6
+    /// "or"        "or"     2
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines")
@@ -45,6 +51,12 @@ impl<T: Row> DStream<T> {
     /// **Cost**: what the closure allocates.
     /// **Source**: `DStream.map`.
     ///
+    /// ```text
+    /// in: line    out: value
+    /// "To Be"     "to be"
+    /// "OR"        "or"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines").map_owned(|line| line.to_lowercase()).sink("out");
@@ -59,6 +71,13 @@ impl<T: Row> DStream<T> {
     /// **Shape**: the columns of `U`, under their default names.
     /// **Cost**: no allocation per row.
     /// **Source**: `DStream.flatMap`.
+    ///
+    /// ```text
+    /// in: line    out: value
+    /// "to be"     "to"
+    ///             "be"
+    /// "or"        "or"
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -80,6 +99,12 @@ impl<T: Row> DStream<T> {
     /// **Shape**: as before.
     /// **Source**: `DStream.filter`.
     ///
+    /// ```text
+    /// in: line          out: line
+    /// "ERROR disk"      "ERROR disk"
+    /// "INFO started"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines").filter(|line| line.starts_with("ERROR")).sink("errors");
@@ -98,6 +123,12 @@ impl<T: Row> DStream<T> {
     /// **Shape**: the key's columns (`_1`), then the row's (`_2`).
     /// **Cost**: no allocation per row.
     /// **Source**: `RDD.keyBy`.
+    ///
+    /// ```text
+    /// in: page  seconds    out: _1  page   seconds
+    /// "home"    3          "home"   "home" 3
+    /// "cart"    9          "cart"   "cart" 9
+    /// ```
     ///
     /// ```
     /// # use millpond::Row;
@@ -121,6 +152,11 @@ impl<T: Row> DStream<T> {
     /// **Errors**: the plan fails when there is not one name per column, or two are the same.
     /// **Cost**: none where the node before can carry the names; otherwise columns are passed through a stage whole.
     /// **Source**: `Dataset.toDF(names)`.
+    ///
+    /// ```text
+    /// in: value  count    out: word  count
+    /// "to"       2        "to"       2
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -165,6 +201,11 @@ impl<T: Row> DStream<T> {
     /// each consumer; behind `cache` once.
     /// **Source**: `DStream.cache`.
     ///
+    /// ```text
+    /// in: line    out: value, for both readers, made once
+    /// "To Be"     "to be"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// let slow = ctx.text("lines").map_owned(|line| line.to_lowercase()).cache();
@@ -186,6 +227,13 @@ impl DStream<String> {
     /// **Cost**: no allocation. Straight behind a source and straight before `count_by_value` the quickest way to count words:
     /// pieces are counted where they stand, without a closure in between.
     /// **Source**: `flatMap(_.split(" "))`.
+    ///
+    /// ```text
+    /// in: line       out: value
+    /// " to   be "    "to"
+    ///                "be"
+    /// ""
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -217,6 +265,12 @@ impl<K: Row, V: Row> DStream<(K, V)> {
     /// **Cost**: no allocation per row.
     /// **Source**: `PairDStreamFunctions.mapValues`.
     ///
+    /// ```text
+    /// in: _1  _2     out: _1  _2
+    /// "a"     150    "a"      1.5
+    /// "b"     -5     "b"      -0.05
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.source::<(String, i64)>("pairs").map_values::<f64>(|n| n as f64 / 100.0).sink("out");
@@ -236,6 +290,13 @@ impl<K: Row, V: Row> DStream<(K, V)> {
     /// **Shape**: the key's columns as before, then those of `W`.
     /// **Cost**: keys and values are copied once more; no allocation per row.
     /// **Source**: `PairDStreamFunctions.flatMapValues`.
+    ///
+    /// ```text
+    /// in: _1  _2         out: _1  _2
+    /// "a"     "to be"    "a"      "to"
+    ///                    "a"      "be"
+    /// "b"     ""
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -258,6 +319,13 @@ impl<K: Row, V: Row> DStream<(K, V)> {
     /// **Shape**: the key's columns, under their names.
     /// **Source**: `PairRDDFunctions.keys`, inside `DStream.transform`.
     ///
+    /// ```text
+    /// in: _1  _2    out
+    /// "a"     1     "a"
+    /// "b"     2     "b"
+    /// "a"     3     "a"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.source::<(String, i64)>("visits").keys().distinct().sink("users");
@@ -271,6 +339,13 @@ impl<K: Row, V: Row> DStream<(K, V)> {
     ///
     /// **Shape**: the value's columns, under their names.
     /// **Source**: `PairRDDFunctions.values`, inside `DStream.transform`.
+    ///
+    /// ```text
+    /// in: _1  _2    out
+    /// "a"     1     1
+    /// "b"     2     2
+    /// "a"     3     3
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -12,6 +12,13 @@ impl<T: Row> DStream<T> {
     /// **Order**: kept within each partition.
     /// **Source**: `DStream.union`.
     ///
+    /// ```text
+    /// in: left  in: right    out: left, its partitions first
+    /// "a"       "c"          "a"
+    /// "b"                    "b"
+    ///                        "c"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("left").union(&ctx.text("right")).count().sink("lines");
@@ -39,6 +46,11 @@ impl<T: Row> DStream<T> {
     /// **Shape**: as before; at most `n` rows.
     /// **Source**: `RDD.take`, inside `DStream.transform`.
     ///
+    /// ```text
+    /// in: 7 rows     out
+    /// "a" ... "g"    "a", "b", "c", "d", "e"
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines").take(5).sink("sample");
@@ -53,6 +65,11 @@ impl<T: Row> DStream<T> {
     /// **Shape**: the columns of `U`, which must be those that the component declares; the job file's `[transforms]` says under
     /// this name which component that is. For a closure over whole batches see [`transform`](Self::transform).
     /// **Source**: ours; `DStream.transform` where the function is another program.
+    ///
+    /// ```text
+    /// in: line        the component      out: text    score
+    /// "what a day"    sentiment      ->  "what a day" 0.8
+    /// ```
     ///
     /// ```
     /// # use millpond::Row;
@@ -81,6 +98,11 @@ impl<T: Row> DStream<T> {
     /// **Source**: `DStream.saveAsTextFiles`; `print(n)`, which is a sink of type `console` with `rows = n` in the job file. For
     /// `foreachRDD` see [`foreach_batch`](Self::foreach_batch).
     ///
+    /// ```text
+    /// batch    in          the sink `copy` of the job file
+    /// 1        "a", "b"    "a", "b", visible when the batch is committed
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("lines").sink("copy");
@@ -96,6 +118,11 @@ impl<T: Row> DStream<T> {
     ///
     /// **Errors**: the plan fails when the name is empty, longer than 128 bytes, or another node has it, or when the node has
     /// another name already.
+    ///
+    /// ```text
+    /// in     out: the same; state is kept under `last-minute` and `last-hour`
+    /// "a"    "a"
+    /// ```
     ///
     /// ```
     /// # use std::time::Duration;

@@ -27,6 +27,13 @@ impl<T: Row> DStream<T> {
     /// this one.
     /// **Source**: `DStream.mapPartitions`.
     ///
+    /// ```text
+    /// partition    in                      out
+    /// 0            "to be", "or not"       "or not"
+    /// 1            "is"                    "is"
+    /// 2            no rows                 not called
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// // The longest line of each partition leaves it, then the longest of all is found.
@@ -54,6 +61,12 @@ impl<T: Row> DStream<T> {
     /// partitions behind a shuffle. They are the same when a batch is run again.
     /// **Source**: `RDD.mapPartitionsWithIndex`, inside `DStream.transform`.
     ///
+    /// ```text
+    /// partition    in        out
+    /// 0            "a", "b"  ((0, 0), "a"), ((0, 1), "b")
+    /// 1            "c"       ((1, 0), "c")
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// // Numbers that differ within a batch, without a shuffle: partition, then place in it.
@@ -79,6 +92,13 @@ impl<T: Row> DStream<T> {
     /// **Order**: lists have the partition's order.
     /// **Errors**, **Cost**: as [`map_partitions`](Self::map_partitions); and whoever takes such a row has all of the partition in it.
     /// **Source**: `DStream.glom`.
+    ///
+    /// ```text
+    /// partition    in: line            out: value          behind map
+    /// 0            "to be", "or"       ["to be", "or"]     2
+    /// 1            "not"               ["not"]             1
+    /// 2            no rows             no row
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -109,6 +129,15 @@ impl<T: Row> DStream<T> {
     /// **Errors**: the plan fails when `partitions` is 0 or more than 1024.
     /// **Cost**: no call into the component of its own. Rows that stay together are not copied.
     /// **Source**: `DStream.repartition`.
+    ///
+    /// ```text
+    /// repartition(2):
+    ///
+    /// partition    in                   out
+    /// 0            "a", "b", "c", "d"   "a", "b", "c"
+    /// 1            no rows              "d", "e"
+    /// 2            "e"
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -28,6 +28,16 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Source**: Flink's `EventTimeSessionWindows` and `ProcessingTimeSessionWindows`, Bytewax's `SessionWindower`. In Spark
     /// Streaming, `mapWithState` with a timeout; `session_window` is that of Structured Streaming.
     ///
+    /// ```text
+    /// the gap is 30 minutes, batches of 10:
+    ///
+    /// batch    in           out: key  value  start  end
+    /// 10:00    "ann" 3      no row
+    /// 10:20    "ann" 8      no row
+    /// 10:50    no rows      no row: exactly 30 minutes are not more
+    /// 11:00    "ann" 5      "ann" 8  10:00  10:20
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -58,6 +68,16 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Errors**: an i64 sum that overflows fails the job.
     /// **Source**: as `reduce_by_key_and_session`.
     ///
+    /// ```text
+    /// the gap is 60 s, batches of 30 s:
+    ///
+    /// batch     in                  out: key  value  start  end
+    /// 10:00:00  "a" 100, "b" 5      no row
+    /// 10:00:30  "a" 50              no row
+    /// 10:01:30  no rows             "b" 5  10:00:00  10:00:00
+    /// 10:02:00  no rows             "a" 150  10:00:00  10:00:30
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -77,6 +97,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: the key's columns, then `count`, `start` and `end`; one row per session, once.
     /// **State and effects**: under the node's name `count_by_key_and_session` unless `named`.
     /// **Source**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session).
+    ///
+    /// ```text
+    /// the gap is 30 minutes, batches of 10:
+    ///
+    /// batch    in                              out: key  count  start  end
+    /// 10:00    "ann" "home", "ann" "cart"      no row
+    /// 10:10    "ann" "pay"                     no row
+    /// 10:50    no rows                         "ann" 3  10:00  10:10
+    /// ```
     ///
     /// ```
     /// # use std::time::Duration;

@@ -20,6 +20,13 @@ impl<T: Row> DStream<T> {
     /// **Cost**: the host sorts; no call into the component of its own. All rows come together in one partition.
     /// **Source**: `RDD.sortBy`, inside `DStream.transform`.
     ///
+    /// ```text
+    /// in: value  count    out: value  count
+    /// "b"        1        "c"         3
+    /// "c"        3        "a"         1
+    /// "a"        1        "b"         1
+    /// ```
+    ///
     /// ```
     /// # use std::cmp::Reverse;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -40,6 +47,15 @@ impl<T: Row> DStream<T> {
     /// with no other reader of that stream, the host picks such rows in the state itself, if the order begins with a value
     /// that is a number, a time or a bool, and not optional: then the rest is not even copied.
     /// **Source**: `RDD.takeOrdered`, inside `DStream.transform`.
+    ///
+    /// ```text
+    /// top_by(2, |(word, n)| (Reverse(n), word)):
+    ///
+    /// in: value  count    out: value  count
+    /// "b"        1        "c"         3
+    /// "c"        3        "a"         1
+    /// "a"        1
+    /// ```
     ///
     /// ```
     /// # use std::cmp::Reverse;
@@ -63,6 +79,13 @@ impl<T: Row> DStream<T> {
     /// **Cost**: every row passes through a stage, which adds the key in hidden columns. All rows come together in one partition.
     /// **Source**: `RDD.sortBy`, inside `DStream.transform`.
     ///
+    /// ```text
+    /// in: value    out: value
+    /// "to"         "question"
+    /// "question"   "be"
+    /// "be"         "to"
+    /// ```
+    ///
     /// ```
     /// # use std::cmp::Reverse;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -85,6 +108,12 @@ impl<T: Row> DStream<T> {
     /// **Cost**: every row passes through a stage, which puts out its own first `n` rows (and those that tie with the last of
     /// them) only.
     /// **Source**: `RDD.takeOrdered`, inside `DStream.transform`.
+    ///
+    /// ```text
+    /// in: _1  _2          out: _1  _2
+    /// "a"     (6.0, 2)    "b"      (8.0, 2)
+    /// "b"     (8.0, 2)    "a"      (6.0, 2)
+    /// ```
     ///
     /// ```
     /// # use std::cmp::Reverse;

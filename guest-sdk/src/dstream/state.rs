@@ -85,6 +85,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Cost**: one call of the closure per key; merge values first (`count_by_value`, `sum_by_key`) and there is one value.
     /// **Source**: `PairDStreamFunctions.updateStateByKey`.
     ///
+    /// ```text
+    /// batch    in               out: value  state
+    /// 1        "a" 2, "b" 1     "a" 2, "b" 1
+    /// 2        "a" 1            "a" 3, "b" 1
+    /// 3        no rows          "a" 3, "b" 1
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// ctx.text("words")
@@ -116,6 +123,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     ///
     /// **Errors**: the plan fails if the operator before is another, or if another operator uses it already.
     /// **Cost**: every state crosses into the component in every batch.
+    ///
+    /// ```text
+    /// batch    in               out: value  state
+    /// 1        "ann", "bob"     "ann" 0, "bob" 0
+    /// 2        "ann"            "ann" 0, "bob" 1
+    /// 3        no rows          "ann" 1, "bob" 2
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -153,6 +167,12 @@ impl<K: Key, S: Row> DStream<(K, S)> {
     /// **Errors**: the plan fails if the operator before is another, if another operator uses it already, or if a key is there twice.
     /// **Cost**: the rows are part of the plan, which each instance of the plugin makes: thousands of rows, not millions.
     /// **Source**: `PairDStreamFunctions.updateStateByKey(..., initialRDD)`.
+    ///
+    /// ```text
+    /// batch    in             out
+    /// 1        "ann" 30       70
+    /// 2        "bob" 50       200
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -25,6 +25,12 @@ impl<T: Row> DStream<T> {
     /// comes out.
     /// **Source**: `DStream.transform`. Spark's function makes an RDD of an RDD, ours rows of rows.
     ///
+    /// ```text
+    /// in: _1  _2     out: _1  _2
+    /// "a"     1.0    "a"      0.25
+    /// "b"     3.0    "b"      0.75
+    /// ```
+    ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
     /// // Each number's share of its batch.
@@ -58,6 +64,12 @@ impl<T: Row> DStream<T> {
     /// (MP0406). Otherwise as `transform`.
     /// **Cost**: as `transform`, with the rows of both.
     /// **Source**: `DStream.transformWith`.
+    ///
+    /// ```text
+    /// in: lines        in: stop-words    out
+    /// "buy it now"     "now"             "to be"
+    /// "to be"
+    /// ```
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -101,6 +113,12 @@ impl<T: Row> DStream<T> {
     /// sink's mode: only `complete` passes it on.
     /// **Errors**, **Cost**: as `transform`. The plan fails when two streams go to one sink.
     /// **Source**: `DStream.foreachRDD`.
+    ///
+    /// ```text
+    /// batch    in                  the sink `report`
+    /// 10:00    "disk", "fan"       10:00  "2 lines, the first is disk"
+    /// 10:01    no rows             10:01  "nothing"
+    /// ```
     ///
     /// ```
     /// # use millpond::{Timestamp, batch_time};

@@ -26,6 +26,14 @@ impl<T: Row> DStream<T> {
     /// **Cost**: every row is handed on once per slide; to merge rows use the `..._and_window` operators, which keep totals.
     /// **Source**: `DStream.window`.
     ///
+    /// ```text
+    /// batch    in          out
+    /// 10 s     "a", "b"    "a", "b"
+    /// 20 s     "c"         "a", "b", "c"
+    /// 30 s     no rows     "a", "b", "c"
+    /// 40 s     "d"         "c", "d"
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -56,6 +64,17 @@ impl<T: Row> DStream<T> {
     /// **State and effects**: keeps a count per batch, under the node's name `count_by_window` unless `named`.
     /// **Source**: `DStream.countByWindow`.
     ///
+    /// ```text
+    /// the window is 30 s and slides by 10 s:
+    ///
+    /// batch    in          out: count
+    /// 10 s     "a", "b"    2
+    /// 20 s     "c"         3
+    /// 30 s     no rows     3
+    /// 40 s     no rows     1
+    /// 50 s     no rows     0
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -73,6 +92,17 @@ impl<T: Row> DStream<T> {
     /// **Order**: as [`reduce`](Self::reduce).
     /// **State and effects**: keeps a row per batch, under the node's name `reduce_by_window` unless `named`.
     /// **Source**: `DStream.reduceByWindow`.
+    ///
+    /// ```text
+    /// the window is 3 s and slides by 1 s:
+    ///
+    /// batch    in          out
+    /// 1 s      2.0, 5.0    5.0
+    /// 2 s      3.0         5.0
+    /// 3 s      no rows     5.0
+    /// 4 s      no rows     3.0
+    /// 5 s      no rows     no row
+    /// ```
     ///
     /// ```
     /// # use std::time::Duration;
@@ -118,6 +148,15 @@ impl<T: Key> DStream<T> {
     /// `named`. Batches that leave the window are taken off the total.
     /// **Source**: `DStream.countByValueAndWindow`.
     ///
+    /// ```text
+    /// the window is 2 s and slides by 1 s:
+    ///
+    /// batch    in          out: value  count
+    /// 1 s      "a", "b"    "a" 1, "b" 1
+    /// 2 s      "a"         "a" 2, "b" 1
+    /// 3 s      no rows     "a" 1
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -139,6 +178,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **State and effects**: keeps a row per key and batch, under the node's name `reduce_by_key_and_window` unless `named`.
     /// **Cost**: merges all of the window's batches at every slide; with an inverse only what came and what left.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow`.
+    ///
+    /// ```text
+    /// the window is 20 s and slides by 10 s:
+    ///
+    /// batch    in                   out: _1  _2
+    /// 10 s     "a" 2.0, "b" 7.0     "a" 2.0, "b" 7.0
+    /// 20 s     "a" 5.0              "a" 5.0, "b" 7.0
+    /// 30 s     "a" 1.0              "a" 5.0
+    /// ```
     ///
     /// ```
     /// # use std::time::Duration;
@@ -168,6 +216,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Cost**: what came and what left, at every slide. Values with an f64 in them are merged anew at every slide, as
     /// without the inverse: taking off what was added leaves rounding errors behind, and the inverse never gives another answer.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(f, invFunc)`.
+    ///
+    /// ```text
+    /// the window is 20 s and slides by 10 s:
+    ///
+    /// batch    in          out: _1  _2    what is done
+    /// 10 s     "a", "b"    "a" 1, "b" 1
+    /// 20 s     "a"         "a" 2, "b" 1   + "a" 1
+    /// 30 s     "a"         "a" 2          + "a" 1, - "a" 1, - "b" 1: no pane holds "b"
+    /// ```
     ///
     /// ```
     /// # use std::time::Duration;
@@ -200,6 +257,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     ///
     /// **State and effects**: a row that the filter holds back keeps its total: it comes out again when the filter lets it.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(f, invFunc, filterFunc)`.
+    ///
+    /// ```text
+    /// the window is 20 s and slides by 10 s:
+    ///
+    /// batch    in               out: _1  _2
+    /// 10 s     "a" 60, "b" 5    no row
+    /// 20 s     "a" 50           "a" 110
+    /// 30 s     "a" 10           no row: "a" 60
+    /// ```
     ///
     /// ```
     /// # use std::time::Duration;
@@ -239,6 +305,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Errors**: the plan fails if the operator before has no inverse, if its values have an f64 in them (they are merged anew at
     /// every slide, so nothing is left of a key), or if another operator uses it already.
     ///
+    /// ```text
+    /// the window is 2 s and slides by 1 s:
+    ///
+    /// batch    in      out: value  count
+    /// 1 s      "a"     "a" 1
+    /// 2 s      "b"     "a" 1, "b" 1
+    /// 3 s      "b"     "a" 0, "b" 2
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -270,6 +345,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// rounding errors behind.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(_ + _, _ - _)`.
     ///
+    /// ```text
+    /// the window is 20 s and slides by 10 s:
+    ///
+    /// batch    in              out: _1  _2
+    /// 10 s     "a" 2, "b" 7    "a" 2, "b" 7
+    /// 20 s     "a" 5           "a" 7, "b" 7
+    /// 30 s     no rows         "a" 5
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -291,6 +375,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **State and effects**: under the node's name `min_by_key_and_window` unless `named`.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(min)`.
     ///
+    /// ```text
+    /// the window is 20 s and slides by 10 s:
+    ///
+    /// batch    in         out: _1  _2
+    /// 10 s     "a" 2.0    "a" 2.0
+    /// 20 s     "a" 5.0    "a" 2.0
+    /// 30 s     no rows    "a" 5.0
+    /// ```
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
@@ -311,6 +404,15 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: as before; one row per key that has rows in the window.
     /// **State and effects**: under the node's name `max_by_key_and_window` unless `named`.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(max)`.
+    ///
+    /// ```text
+    /// the window is 20 s and slides by 10 s:
+    ///
+    /// batch    in         out: _1  _2
+    /// 10 s     "a" 5.0    "a" 5.0
+    /// 20 s     "a" 2.0    "a" 5.0
+    /// 30 s     no rows    "a" 2.0
+    /// ```
     ///
     /// ```
     /// # use std::time::Duration;

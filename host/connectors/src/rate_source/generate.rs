@@ -8,6 +8,7 @@
 //! | utf8 | `words` words, each of `k0`, `k1` ... up to `keys` |
 //! | binary | 8 bytes, `keys` different ones |
 //! | timestamp | 2024-01-01T00:00:00Z, and one millisecond more with each row |
+//! | struct, list, map | its fields; 0 to 3 items; one entry or none |
 //!
 //! A column that may be null is so in one row of ten, by chance. The chance is that of SplitMix64 (Steele, Lea, Flood: Fast
 //! splittable pseudorandom number generators, 2014), which can start at any number.
@@ -16,10 +17,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, StringArray, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use millpond_core::schema::{TIMESTAMP, describe};
 
 use super::RateSourceOptions;
@@ -30,6 +32,9 @@ const FIRST_US: i64 = 1_704_067_200_000_000;
 
 /// The longest word and a space: `k`, 20 digits, the space.
 const WORD_BYTES_MAX: u64 = 22;
+
+/// A list has at most so many items.
+const ITEMS_MAX: u64 = 3;
 
 /// One in so many cells that may be null is.
 const NULL_EVERY: u64 = 10;
@@ -71,58 +76,81 @@ impl Generator {
 
     /// So many rows fit into one record batch: Arrow's string offsets are 32-bit.
     pub(super) fn rows_max(&self) -> u64 {
-        i32::MAX as u64 / (self.words * WORD_BYTES_MAX)
+        let items = self.schema.fields().iter().map(|field| items_of(field.data_type())).max().unwrap_or(1);
+        (i32::MAX as u64 / (self.words * WORD_BYTES_MAX) / items).max(1)
     }
 
     /// The columns of the rows with these numbers.
     pub(super) fn columns(&self, rows: Range<u64>) -> Vec<ArrayRef> {
-        (0..self.schema.fields().len()).map(|column| self.column(column, rows.clone())).collect()
+        let places: Vec<u64> = rows.collect();
+        let fields = self.schema.fields().iter().enumerate();
+        fields
+            .map(|(column, field)| match self.sequence == Some(column) {
+                true => Arc::new(Int64Array::from_iter_values(places.iter().map(|row| row.cast_signed()))) as ArrayRef,
+                false => self.column(field, Chance::of(self.seed, column as u64), &places),
+            })
+            .collect()
     }
 
-    fn column(&self, column: usize, rows: Range<u64>) -> ArrayRef {
-        let field = self.schema.field(column);
-        let chance = Chance::of(self.seed, column as u64);
+    /// A column, perhaps one inside of another. What stands in it is a function of `chance` and of each place.
+    fn column(&self, field: &Field, chance: Chance, places: &[u64]) -> ArrayRef {
         let nulls = field.is_nullable().then(|| {
             let chance = Chance(mix(chance.0));
-            rows.clone().map(|row| !chance.at(row).is_multiple_of(NULL_EVERY)).collect::<NullBuffer>()
+            places.iter().map(|place| !chance.at(*place).is_multiple_of(NULL_EVERY)).collect::<NullBuffer>()
         });
-        let key = |row: u64| below(chance.at(row), self.keys);
+        let at = places.iter().map(|place| chance.at(*place));
+        let key = |random: u64| below(random, self.keys);
         match field.data_type() {
-            DataType::Boolean => Arc::new(BooleanArray::new(rows.map(|row| chance.at(row) & 1 == 1).collect(), nulls)),
-            DataType::Int64 if self.sequence == Some(column) => {
-                Arc::new(Int64Array::new(rows.map(u64::cast_signed).collect(), nulls))
-            }
-            DataType::Int64 => Arc::new(Int64Array::new(rows.map(|row| key(row).cast_signed()).collect(), nulls)),
+            DataType::Boolean => Arc::new(BooleanArray::new(at.map(|random| random & 1 == 1).collect(), nulls)),
+            DataType::Int64 => Arc::new(Int64Array::new(at.map(|random| key(random).cast_signed()).collect(), nulls)),
             // 53 bits are what a float holds exactly.
             DataType::Float64 => {
-                let value = |row| (chance.at(row) >> 11) as f64 / (1_u64 << 53) as f64;
-                Arc::new(Float64Array::new(rows.map(value).collect(), nulls))
+                let share = |random: u64| (random >> 11) as f64 / (1_u64 << 53) as f64;
+                Arc::new(Float64Array::new(at.map(share).collect(), nulls))
             }
             DataType::Binary => {
-                let bytes: Vec<u8> = rows.clone().flat_map(|row| mix(key(row)).to_be_bytes()).collect();
-                let offsets = OffsetBuffer::from_lengths(rows.map(|_| 8));
+                let bytes: Vec<u8> = at.flat_map(|random| mix(key(random)).to_be_bytes()).collect();
+                let offsets = OffsetBuffer::from_lengths(places.iter().map(|_| 8));
                 Arc::new(BinaryArray::new(offsets, Buffer::from_vec(bytes), nulls))
             }
             data_type if *data_type == TIMESTAMP => {
-                let value = |row: u64| FIRST_US.wrapping_add(row.cast_signed().wrapping_mul(1000));
-                Arc::new(TimestampMicrosecondArray::new(rows.map(value).collect(), nulls))
+                let value = |place: &u64| FIRST_US.wrapping_add(place.cast_signed().wrapping_mul(1000));
+                Arc::new(TimestampMicrosecondArray::new(places.iter().map(value).collect(), nulls))
             }
-            _ => Arc::new(self.texts(chance, rows, nulls)),
+            DataType::Struct(fields) => {
+                let children = (1..).zip(fields).map(|(child, field)| self.column(field, chance.child(child), places));
+                Arc::new(StructArray::new(fields.clone(), children.collect(), nulls))
+            }
+            DataType::List(item) => {
+                let (offsets, items) = spread(chance, places, nulls.as_ref(), ITEMS_MAX);
+                let items = self.column(item, chance.child(1), &items);
+                Arc::new(ListArray::new(Arc::clone(item), offsets, items, nulls))
+            }
+            DataType::Map(entries, _) => self.map(entries, chance, places, nulls),
+            _ => Arc::new(self.texts(chance, places, nulls)),
         }
     }
 
-    fn texts(&self, chance: Chance, rows: Range<u64>, nulls: Option<NullBuffer>) -> StringArray {
-        let count = usize::try_from(rows.end - rows.start).unwrap_or(0);
-        let mut bytes: Vec<u8> = Vec::with_capacity(count * 8);
-        let mut offsets: Vec<i32> = Vec::with_capacity(count + 1);
+    /// At most one entry each, so that no key comes twice.
+    fn map(&self, entries: &FieldRef, chance: Chance, places: &[u64], nulls: Option<NullBuffer>) -> ArrayRef {
+        let (offsets, items) = spread(chance, places, nulls.as_ref(), 1);
+        let DataType::Struct(fields) = entries.data_type() else { unreachable!("entries of a map are structs") };
+        let children = (1..).zip(fields).map(|(child, field)| self.column(field, chance.child(child), &items));
+        let entry = StructArray::new(fields.clone(), children.collect(), None);
+        Arc::new(MapArray::new(Arc::clone(entries), offsets, entry, nulls, false))
+    }
+
+    fn texts(&self, chance: Chance, places: &[u64], nulls: Option<NullBuffer>) -> StringArray {
+        let mut bytes: Vec<u8> = Vec::with_capacity(places.len() * 8);
+        let mut offsets: Vec<i32> = Vec::with_capacity(places.len() + 1);
         offsets.push(0);
-        for row in rows {
+        for place in places {
             for word in 0..self.words {
                 if word > 0 {
                     bytes.push(b' ');
                 }
                 // Words of a row are neighbours in one sequence.
-                let place = row.wrapping_mul(self.words).wrapping_add(word);
+                let place = place.wrapping_mul(self.words).wrapping_add(word);
                 push_word(&mut bytes, below(chance.at(place), self.keys));
             }
             offsets.push(i32::try_from(bytes.len()).expect("a split has no more rows than fit"));
@@ -131,9 +159,36 @@ impl Generator {
     }
 }
 
+/// How many items each list has, and the places of all of them.
+fn spread(chance: Chance, places: &[u64], nulls: Option<&NullBuffer>, items_max: u64) -> (OffsetBuffer<i32>, Vec<u64>) {
+    let mut items = Vec::new();
+    let lengths = places.iter().enumerate().map(|(row, place)| {
+        let is_null = nulls.is_some_and(|nulls| nulls.is_null(row));
+        let length = if is_null { 0 } else { below(chance.at(*place), items_max + 1) };
+        items.extend((0..length).map(|item| place.wrapping_mul(items_max).wrapping_add(item)));
+        usize::try_from(length).unwrap_or(0)
+    });
+    (OffsetBuffer::from_lengths(lengths.collect::<Vec<_>>()), items)
+}
+
 fn can_make(data_type: &DataType) -> bool {
     let plain = [DataType::Boolean, DataType::Int64, DataType::Float64, DataType::Utf8, DataType::Binary, TIMESTAMP];
-    plain.contains(data_type)
+    match data_type {
+        DataType::Struct(fields) => fields.iter().all(|field| can_make(field.data_type())),
+        DataType::List(item) => can_make(item.data_type()),
+        DataType::Map(entries, _) => can_make(entries.data_type()),
+        other => plain.contains(other),
+    }
+}
+
+/// How many values the innermost column of a row has at most.
+fn items_of(data_type: &DataType) -> u64 {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|field| items_of(field.data_type())).max().unwrap_or(1),
+        DataType::List(item) => ITEMS_MAX * items_of(item.data_type()),
+        DataType::Map(entries, _) => items_of(entries.data_type()),
+        _ => 1,
+    }
 }
 
 /// `k` and the number.
@@ -161,6 +216,11 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 impl Chance {
     fn of(seed: u64, column: u64) -> Self {
         Self(mix(mix(seed.wrapping_add(STEP)).wrapping_add(column.wrapping_mul(STEP))))
+    }
+
+    /// Random numbers of a column inside of this one.
+    fn child(self, number: u64) -> Self {
+        Self(mix(self.0.wrapping_add(number.wrapping_mul(STEP))) ^ number)
     }
 
     /// The number at a place.

@@ -3,7 +3,7 @@
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use millpond_core::BatchTime;
-use millpond_core::schema::TIMESTAMP;
+use millpond_core::schema::{TIMESTAMP, list_of, map_of};
 use millpond_testkit::ManualClock;
 use millpond_testkit::contract::receiver::{GeneratorFixture, generator};
 use millpond_testkit::rows::{text_schema, to_texts};
@@ -104,6 +104,36 @@ fn every_type_has_values_of_its_kind() {
     let times = rows.column(6).as_primitive::<TimestampMicrosecondType>();
     assert_eq!(crate::time::format_us(times.value(0)), "2024-01-01T00:00:00Z");
     assert_eq!(times.value(4999) - times.value(0), 4_999_000);
+}
+
+#[test]
+fn columns_inside_of_columns_are_made_too() {
+    let field = |name: &str, data_type, nullable| Arc::new(Field::new(name, data_type, nullable));
+    let pair = DataType::Struct(vec![field("n", DataType::Int64, true), field("t", DataType::Utf8, false)].into());
+    let schema = Schema::new(vec![
+        field("list", list_of(pair, true), true),
+        field("map", map_of(DataType::Utf8, list_of(DataType::Float64, false), true), false),
+    ]);
+    let mut receiver = open_with(json!({ "max-rows": 5000 }), Arc::new(schema), &ManualClock::new(0)).unwrap();
+    let (cut, whole) = (poll(&mut *receiver, 3), open_again(&*receiver));
+    let parts = read(&*receiver, &cut);
+    let all = arrow::compute::concat_batches(&parts[0].schema(), &parts).unwrap();
+    assert_eq!(all, whole, "splits give the rows of the whole");
+    let lists = all.column(0).as_list::<i32>();
+    assert!((300..700).contains(&lists.null_count()));
+    let items = lists.values().as_struct();
+    assert!((5000..9000).contains(&items.len()), "{}", items.len());
+    assert!(items.null_count() > 300 && items.column(0).null_count() > 300);
+    let entries = all.column(1).as_map();
+    assert!((0..5000).all(|row| entries.value_length(row) <= 1));
+    assert!((2000..3000).contains(&entries.keys().len()));
+}
+
+/// The same 5000 rows as one split.
+fn open_again(receiver: &dyn Receiver) -> RecordBatch {
+    let locator = [0_u64.to_le_bytes(), 5000_u64.to_le_bytes()].concat();
+    let split = Split { locator, place: "all".into(), bytes: None };
+    receiver.reader().read(&split).unwrap().batch
 }
 
 #[test]
