@@ -1,14 +1,16 @@
 //! The context that a job's function gets: sources, settings, and the plan that grows behind it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::accumulator::{Accumulated, Accumulator, Counter};
 use crate::bindings::millpond::plugin::dataflow::{AccumulatorKind, Operator};
 use crate::bindings::millpond::plugin::types::{Field, Param as RawParam};
+use crate::broadcast::{self, Broadcast, BroadcastMap};
 use crate::dstream::DStream;
 use crate::param::Param;
 use crate::plan::{Code, DraftNode, Finished, NodeName, SharedDraft};
-use crate::row::{self, Row};
+use crate::row::{self, Key, Row};
 
 /// Where a job's streams begin.
 ///
@@ -161,6 +163,48 @@ impl StreamingContext {
     /// ```
     pub fn max<V: Accumulated>(&self, name: &str) -> Accumulator<V> {
         self.accumulator(name, V::MAX)
+    }
+
+    /// Rows that every closure may read: what `[broadcasts.NAME]` of the job file says, written there or in a file that is read again
+    /// when it has changed.
+    ///
+    /// **Shape**: the columns of `T`, by name as with [`source`](Self::source).
+    /// **Order**: as in the file. All calls of a batch see one value; a newer one comes between two batches.
+    /// **State and effects**: nothing is kept: after a restart the value is what the job file or the file says then. A merge function
+    /// that reads it makes answers depend on when it runs.
+    /// **Errors**: the plan fails when two broadcasts have one name. The job does not start when there is no value (MP0508), or one
+    /// beyond `limits.broadcast` (MP0312). A newer version of a file that cannot be read is reported, and the one before stays.
+    /// **Cost**: the value crosses to each instance once for each version.
+    /// **Source**: `SparkContext.broadcast`.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let stop_words = ctx.broadcast::<String>("stop-words");
+    /// ctx.text("words").filter(move |word| !stop_words.rows().iter().any(|stop| stop == word)).sink("out");
+    /// # });
+    /// ```
+    pub fn broadcast<T: Row>(&self, name: &str) -> Broadcast<T> {
+        let load = Arc::new(broadcast::load_rows::<T>);
+        Broadcast::new(self.draft.borrow_mut().broadcast(name, row::fields::<T>(""), load))
+    }
+
+    /// Values by key that every closure may read; otherwise as [`broadcast`](Self::broadcast).
+    ///
+    /// **Shape**: the key's columns, then the value's: `_1`, `_2`, unless they are structs. Of several rows with one key the last counts.
+    /// **Cost**: a hash index is made once for each version and instance, not for each call.
+    /// **Source**: `SparkContext.broadcast` of a map.
+    ///
+    /// ```
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let rates = ctx.broadcast_map::<String, f64>("rates");
+    /// ctx.source::<(String, f64)>("orders")
+    ///     .map::<(String, f64)>(move |(currency, amount)| (currency, amount * rates.get(currency).unwrap_or(1.0)))
+    ///     .sink("in-euros");
+    /// # });
+    /// ```
+    pub fn broadcast_map<K: Key, V: Row>(&self, name: &str) -> BroadcastMap<K, V> {
+        let load = Arc::new(broadcast::load_map::<K, V>);
+        BroadcastMap::new(self.draft.borrow_mut().broadcast(name, row::fields::<(K, V)>(""), load))
     }
 
     fn accumulator<V: Accumulated>(&self, name: &str, kind: AccumulatorKind) -> Accumulator<V> {

@@ -31,7 +31,7 @@
 //! batch's: [`batch_time`].
 //!
 //! **Totals on the side**: [`StreamingContext::counter`] and its likes make accumulators, which closures add to and the run's
-//! summary shows.
+//! summary shows. **Values from beside the stream** (rates, a model) come as broadcasts: [`StreamingContext::broadcast_map`].
 //!
 //! **Testing**: the same job runs natively in `cargo test`; see the crate `millpond-test`.
 //!
@@ -47,6 +47,7 @@ mod accumulator;
 mod batch_time;
 pub mod bindings;
 mod bitmap;
+mod broadcast;
 mod chain;
 mod combine;
 mod context;
@@ -65,6 +66,7 @@ mod topn;
 
 pub use accumulator::{Accumulated, Accumulator, Counter};
 pub use batch_time::batch_time;
+pub use broadcast::{Broadcast, BroadcastEntries, BroadcastMap, BroadcastRows};
 pub use chain::Emit;
 pub use context::StreamingContext;
 pub use dstream::{DStream, MapFn, MappedWithState, State, TryMapFn, Values};
@@ -130,6 +132,10 @@ macro_rules! job {
             impl contract::Guest for Component {
                 fn plan(params: ::std::vec::Vec<Param>) -> ::std::result::Result<Plan, ::std::string::String> {
                     JOB.plan(&params)
+                }
+
+                fn set_broadcast(number: u32, value: Batch) -> ::std::result::Result<(), Failure> {
+                    JOB.set_broadcast(number, value)
                 }
 
                 fn run_stage(node: u32, task: TaskInfo, input: Batch) -> ::std::result::Result<StageOutput, Failure> {

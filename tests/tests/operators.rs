@@ -26,13 +26,16 @@ const BATCHES: [&[(&str, i64)]; 6] = [
 ];
 
 /// What comes out, batch by batch, and the accumulators after each.
-fn output(mut job: RunningJob) -> (Vec<Vec<Pair>>, Vec<Vec<AccumulatorTotal>>) {
+fn output(mut job: RunningJob, has_rates: bool) -> (Vec<Vec<Pair>>, Vec<Vec<AccumulatorTotal>>) {
     let mut totals = Vec::new();
     for (number, batch) in BATCHES.iter().enumerate() {
         if number == 3 {
             job.restart_with_parallelism(3);
         }
         let rows = |rows: &[(&str, i64)]| rows.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect::<Vec<Pair>>();
+        if has_rates && number == 2 {
+            job.set_broadcast::<Pair>("rates", [("c".to_owned(), 100)]);
+        }
         let (left, right) = batch.split_at(batch.len() / 2);
         job.feed("in", rows(left));
         job.feed("in", rows(right));
@@ -67,9 +70,11 @@ fn components_give_what_native_code_gives() {
     let mut rows = 0;
     let with_context = JOBS_WITH_CONTEXT.iter().map(|(name, _)| name);
     for name in JOBS.iter().map(|(name, _)| name).chain(with_context).chain(OTHER_JOBS) {
-        let test = || JobTest::new(millpond_job()).param("job", name);
-        let native = output(test().start());
-        let as_component = output(test().function(loader.load(name)).start());
+        let rates = [("a".to_owned(), 3), ("b".to_owned(), -1), ("a".to_owned(), 7), ("most".to_owned(), 4)];
+        let test = || JobTest::new(millpond_job()).param("job", name).broadcast::<Pair>("rates", rates.clone());
+        let has_rates = ["broadcasts", "rates"].contains(name);
+        let native = output(test().start(), has_rates);
+        let as_component = output(test().function(loader.load(name)).start(), has_rates);
         assert_eq!(as_component, native, "{name}");
         rows += native.0.iter().map(Vec::len).sum::<usize>();
     }

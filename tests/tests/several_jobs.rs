@@ -87,6 +87,7 @@ impl World {
             graph: StreamGraph::try_new(component.plan().clone(), INTERVAL_MS)?,
             function: Arc::new(component),
             transforms: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
             sources: BTreeMap::from([(
                 source.to_owned(),
                 SourceBinding { receiver, on_bad_record: OnBadRecord::Skip },

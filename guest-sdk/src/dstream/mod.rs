@@ -5,6 +5,7 @@
 //! consumers of a chain each run it; `cache` runs it once.
 
 mod aggregate;
+mod broadcast;
 mod fallible;
 mod group;
 mod join;

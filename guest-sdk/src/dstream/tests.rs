@@ -35,6 +35,7 @@ fn shape(plan: &Plan) -> Vec<String> {
         Operator::WholeBatch(stage) => format!("whole-batch({})", stage.label),
         Operator::Join(join) => format!("join({:?}, {})", join.kind, join.on),
         Operator::Group => "group".to_owned(),
+        Operator::Broadcast(number) => format!("broadcast({number})"),
     };
     plan.nodes.iter().map(kind).collect()
 }

@@ -1,12 +1,17 @@
 //! Turns a draft into the plan and the code that goes with its nodes.
 
+use std::sync::Arc;
+
 use super::{Code, Draft, DraftNode, NAME_BYTES_MAX, NodeName};
 use crate::bindings::millpond::plugin::dataflow::{Node, Operator, Plan};
+use crate::broadcast::Load;
 
 /// A plan and, node by node, its code.
 pub(crate) struct Finished {
     pub(crate) plan: Plan,
     pub(crate) code: Vec<Code>,
+    /// By broadcast.
+    pub(crate) loads: Vec<Arc<Load>>,
 }
 
 impl Draft {
@@ -20,8 +25,13 @@ impl Draft {
             return Err(self.errors.join("\n"));
         }
         let mut numbers = vec![0u32; self.nodes.len()];
-        let plan = Plan { nodes: Vec::with_capacity(kept.len()), accumulators: std::mem::take(&mut self.accumulators) };
-        let mut finished = Finished { plan, code: Vec::with_capacity(kept.len()) };
+        let (broadcasts, loads) = std::mem::take(&mut self.broadcasts).into_iter().unzip();
+        let plan = Plan {
+            nodes: Vec::with_capacity(kept.len()),
+            accumulators: std::mem::take(&mut self.accumulators),
+            broadcasts,
+        };
+        let mut finished = Finished { plan, loads, code: Vec::with_capacity(kept.len()) };
         for (index, node) in self.nodes.into_iter().enumerate().filter(|(index, _)| kept.contains(index)) {
             let number = finished.code.len();
             numbers[index] = number as u32;
@@ -38,11 +48,11 @@ impl Draft {
         Ok(finished)
     }
 
-    /// Nodes from which a sink is reached, in order.
+    /// Nodes from which a sink or a broadcast is reached, in order. (Which closures read a broadcast is not known.)
     fn needed_nodes(&self) -> Vec<usize> {
         let mut needed = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate().rev() {
-            needed[index] |= matches!(node.operator, Operator::Sink(_));
+            needed[index] |= matches!(node.operator, Operator::Sink(_) | Operator::Broadcast(_));
             if needed[index] {
                 node.inputs.iter().for_each(|input| needed[*input] = true);
             }

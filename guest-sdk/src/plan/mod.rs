@@ -13,8 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bindings::exports::millpond::plugin::job_guest::{MapOutput, UpdateInput, UpdateOutput};
-use crate::bindings::millpond::plugin::dataflow::{Accumulator, AccumulatorKind, Operator};
+use crate::bindings::millpond::plugin::dataflow::{Accumulator, AccumulatorKind, Broadcast, Operator};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
+use crate::broadcast::Load;
 use crate::chain::{Input, StageCx};
 use crate::row;
 
@@ -97,6 +98,8 @@ pub(crate) struct DraftNode {
 pub(crate) struct Draft {
     pub(crate) nodes: Vec<DraftNode>,
     pub(crate) accumulators: Vec<Accumulator>,
+    /// With what makes their values ready.
+    pub(crate) broadcasts: Vec<(Broadcast, Arc<Load>)>,
     pub(crate) errors: Vec<String>,
     namings: usize,
 }
@@ -128,6 +131,20 @@ impl Draft {
         }
         self.accumulators.push(Accumulator { name: name.to_owned(), kind });
         self.accumulators.len() as u32 - 1
+    }
+
+    /// The number of a broadcast.
+    pub(crate) fn broadcast(&mut self, name: &str, schema: Vec<Field>, load: Arc<Load>) -> u32 {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            self.error(format!("a broadcast's name has 1 to {NAME_BYTES_MAX} bytes, and `{name}` has {}", name.len()));
+        }
+        if self.broadcasts.iter().any(|(known, _)| known.name == name) {
+            self.error(format!(
+                "the broadcast `{name}` is made twice: make it once, its handle may be copied into any closure"
+            ));
+        }
+        self.broadcasts.push((Broadcast { name: name.to_owned(), schema }, load));
+        self.broadcasts.len() as u32 - 1
     }
 
     /// A number for a call of `named`.

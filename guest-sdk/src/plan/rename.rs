@@ -90,7 +90,7 @@ impl Upstream {
             | Operator::MapWithState(_)
             | Operator::StateSnapshots
             | Operator::WholeBatch(_) => Self::Free,
-            Operator::Source(_) | Operator::Transform(_) | Operator::Sink(_) => Self::Fixed,
+            Operator::Source(_) | Operator::Transform(_) | Operator::Sink(_) | Operator::Broadcast(_) => Self::Fixed,
             Operator::UpdateState(_) | Operator::ReduceSession(_) => Self::Keys,
             Operator::Union
             | Operator::Reduce(_)

@@ -87,7 +87,7 @@ pub trait Row: Sized + 'static {
     type Ref<'a>: Copy + fmt::Debug + PartialEq;
 
     /// Growing columns of such rows.
-    type Columns: Default + Send + 'static;
+    type Columns: Default + Send + Sync + 'static;
 
     /// A [`ColumnOf`](crate::ColumnOf) for each value, in the shape of the row: what `sort_by` closures see.
     type Picks: Copy;

@@ -1,8 +1,11 @@
 //! What a call from outside is checked for before any code of the job sees it.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use crate::accumulator::Accumulating;
 use crate::bindings::millpond::plugin::dataflow::{Node, Operator, Plan};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, StageOutput, TaskInfo};
+use crate::broadcast::{InBroadcasts, Load, Values};
 use crate::chain::{Input, StageCx};
 use crate::failure::{bad_input, unknown_node};
 use crate::plan::{Code, Finished, StageFn};
@@ -12,11 +15,37 @@ use crate::row;
 pub(super) struct Planned {
     plan: Plan,
     code: Vec<Code>,
+    /// By broadcast.
+    loads: Vec<Arc<Load>>,
+    values: RwLock<Arc<Values>>,
 }
 
 impl Planned {
     pub(super) fn new(finished: Finished) -> Self {
-        Self { plan: finished.plan, code: finished.code }
+        let values = RwLock::new(Arc::new(vec![None; finished.loads.len()]));
+        Self { plan: finished.plan, code: finished.code, loads: finished.loads, values }
+    }
+
+    /// Makes a broadcast's value ready for the calls after this one.
+    pub(super) fn set_broadcast(&self, number: u32, value: Batch) -> Result<(), Failure> {
+        let index = number as usize;
+        let (Some(broadcast), Some(load)) = (self.plan.broadcasts.get(index), self.loads.get(index)) else {
+            let broadcasts = self.plan.broadcasts.len();
+            return Err(bad_input(format!("there is no broadcast {number}: the plan has {broadcasts}")));
+        };
+        let loaded = load(value, &broadcast.schema).map_err(|failure| Failure {
+            message: format!("broadcast `{}`: {}", broadcast.name, failure.message),
+            ..failure
+        })?;
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        // Calls that are under way natively keep the values that they began with.
+        Arc::make_mut(&mut values)[index] = Some(loaded);
+        Ok(())
+    }
+
+    /// The values that a call sees.
+    pub(super) fn values(&self) -> InBroadcasts {
+        InBroadcasts::enter(Arc::clone(&self.values.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// What a call needs around it besides the batch's time.

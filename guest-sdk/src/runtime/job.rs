@@ -47,6 +47,14 @@ impl Job {
         Ok(plan)
     }
 
+    /// Replaces the value of broadcast `number`, for the calls after this one.
+    ///
+    /// # Errors
+    /// `bad-input` if there is no such broadcast, or the rows are not of its schema.
+    pub fn set_broadcast(&self, number: u32, value: Batch) -> Result<(), Failure> {
+        self.planned()?.set_broadcast(number, value)
+    }
+
     /// Runs a stage over one partition.
     ///
     /// # Errors
@@ -122,10 +130,11 @@ impl Job {
         })
     }
 
-    /// One call from outside: what closures may ask for (the batch's time) and add to (accumulators) is there as long as it lasts.
+    /// One call from outside: what closures may ask for (the batch's time, broadcast values) and add to (accumulators) is there as long as it lasts.
     fn call<T>(&self, task: &TaskInfo, work: impl FnOnce(&Planned) -> Result<T, Failure>) -> Result<T, Failure> {
         let _in_batch = InBatch::enter(task);
         let planned = self.planned()?;
+        let _values = planned.values();
         let accumulating = planned.accumulating();
         let answer = work(&planned)?;
         accumulating.hand_over()?;

@@ -16,8 +16,8 @@ pub use crate::accumulator::take_updates;
 pub use crate::bindings::exports::millpond::plugin::job_guest::{MapOutput, UpdateInput, UpdateOutput};
 pub use crate::bindings::millpond::plugin::accumulators::{Number, Update};
 pub use crate::bindings::millpond::plugin::dataflow::{
-    Accumulator, AccumulatorKind, ColumnMerge, Join, JoinKind, MapWithState, Merge, Node, Operator, Ordering, Plan,
-    Reduce, ReduceSession, ReduceWindow, Sort, Stage, UpdateState, Window,
+    Accumulator, AccumulatorKind, Broadcast, ColumnMerge, Join, JoinKind, MapWithState, Merge, Node, Operator,
+    Ordering, Plan, Reduce, ReduceSession, ReduceWindow, Sort, Stage, UpdateState, Window,
 };
 pub use crate::bindings::millpond::plugin::types::{
     Batch, Column, ColumnData, DataType, DecimalType, Failure, FailureCode, Field, Param, Rejection, StageOutput,

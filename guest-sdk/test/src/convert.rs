@@ -17,7 +17,7 @@ use arrow::datatypes::{
 use millpond::runtime as wire;
 use millpond_core::accumulator::Update;
 use millpond_core::schema::{DURATION, TIMESTAMP, list_of};
-use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Number, Operator, Plan, plan};
+use millpond_core::{Accumulator, AccumulatorKind, Broadcast, Node, NodeId, Number, Operator, Plan, plan};
 
 /// A batch as the contract has it.
 pub(crate) fn to_wire(batch: &RecordBatch) -> wire::Batch {
@@ -197,9 +197,11 @@ pub(crate) fn plan(plan: wire::Plan) -> Plan {
         name: accumulator.name,
         kind: accumulator_kind(accumulator.kind),
     };
+    let broadcast = |broadcast: wire::Broadcast| Broadcast { name: broadcast.name, schema: schema(broadcast.schema) };
     Plan {
         nodes: plan.nodes.into_iter().map(node).collect(),
         accumulators: plan.accumulators.into_iter().map(accumulator).collect(),
+        broadcasts: plan.broadcasts.into_iter().map(broadcast).collect(),
     }
 }
 
@@ -321,6 +323,7 @@ fn operator(operator: wire::Operator, columns: &SchemaRef) -> Operator {
         wire::Operator::WholeBatch(stage) => Operator::WholeBatch(stage.label),
         wire::Operator::Join(parts) => Operator::Join(join(parts)),
         wire::Operator::Group => Operator::Group,
+        wire::Operator::Broadcast(number) => Operator::Broadcast(number as usize),
     }
 }
 

@@ -193,6 +193,12 @@ impl UserFunction for NativeFunction {
         back(&self.plan.nodes[node.index()].schema, self.answer(node, info, batch)?)
     }
 
+    fn set_broadcast(&self, number: usize, value: &RecordBatch) -> Result<(), BoxError> {
+        let number = u32::try_from(number).expect("a plan has few broadcasts");
+        let outcome = self.job.set_broadcast(number, convert::to_wire(value));
+        outcome.map_err(|failure| JobFailure(failure.message).into())
+    }
+
     fn take_updates(&self) -> Vec<Update> {
         self.ledger.take()
     }

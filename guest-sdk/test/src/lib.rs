@@ -57,13 +57,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use millpond::runtime::Param;
 use millpond::{Job, Row, Transform};
 pub use millpond_core::Number;
-use millpond_core::{BatchReport, BatchTime, Clock, OutputMode, Plan, Report, TransformFunction, UserFunction};
+use millpond_core::{
+    BatchReport, BatchTime, BroadcastSource, Clock, OutputMode, Plan, Report, TransformFunction, UserFunction,
+};
 pub use millpond_engine::OnBadRecord;
 use millpond_engine::{ComputePool, JobOptions, JobParts, JobRunner, SinkBinding, SourceBinding, StreamGraph, Trigger};
-use millpond_testkit::{CollectListener, CollectSink, ManualClock, MemoryStore, ScriptReceiver};
+use millpond_testkit::{CollectListener, CollectSink, ManualClock, MemoryStore, ScriptReceiver, SetBroadcast};
 
 pub use assert::Rejected;
 use function::{NativeFunction, NativeTransform};
@@ -82,6 +85,7 @@ pub struct JobTest {
     function: Option<Arc<dyn UserFunction>>,
     #[cfg(feature = "component")]
     component: Option<std::path::PathBuf>,
+    broadcasts: BTreeMap<String, millpond::runtime::Batch>,
     commit_every: u64,
     on_bad_record: OnBadRecord,
 }
@@ -100,6 +104,7 @@ impl JobTest {
             function: None,
             #[cfg(feature = "component")]
             component: None,
+            broadcasts: BTreeMap::new(),
             commit_every: 1,
             on_bad_record: OnBadRecord::Skip,
         }
@@ -147,6 +152,34 @@ impl JobTest {
         self
     }
 
+    /// Gives a broadcast of the job its first value, in place of `[broadcasts.NAME]`.
+    ///
+    /// ```
+    /// # use millpond_test::JobTest;
+    /// let job = millpond::Job::new(|ctx| {
+    ///     let rates = ctx.broadcast_map::<String, f64>("rates");
+    ///     ctx.text("currencies").map::<f64>(move |currency| rates.get(currency).unwrap_or(1.0)).sink("out");
+    /// });
+    /// let mut job = JobTest::new(job).broadcast("rates", [("USD".to_owned(), 0.9)]).start();
+    /// job.feed("currencies", ["USD".to_owned(), "EUR".to_owned()]);
+    /// job.batch();
+    /// assert_eq!(job.rows::<f64>("out"), [0.9, 1.0]);
+    /// job.set_broadcast("rates", [("USD".to_owned(), 0.8)]);
+    /// job.feed("currencies", ["USD".to_owned()]);
+    /// job.batch();
+    /// assert_eq!(job.rows::<f64>("out"), [0.8]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the rows are more than a batch can hold.
+    #[must_use]
+    #[track_caller]
+    pub fn broadcast<T: Row>(mut self, name: &str, rows: impl IntoIterator<Item = T>) -> Self {
+        let batch = millpond::runtime::rows_to_batch(rows).unwrap_or_else(|failure| panic!("{}", failure.message));
+        self.broadcasts.insert(name.to_owned(), batch);
+        self
+    }
+
     /// Commits after every so many batches instead of each. Output appears with its commit.
     #[must_use]
     pub fn commit_every(mut self, batches: u64) -> Self {
@@ -190,7 +223,16 @@ impl JobTest {
             (name.to_owned(), Source { receiver, partitions: Vec::new(), later: Vec::new() })
         });
         let sinks = graph.sinks().into_iter().map(|(name, _)| (name.to_owned(), CollectSink::new()));
+        let broadcasts = graph.broadcasts().into_iter().map(|(name, schema)| {
+            let value = self.broadcasts.get(name).cloned();
+            let value =
+                value.unwrap_or_else(|| panic!("the broadcast `{name}` has no value: give it one with .broadcast(..)"));
+            let rows = convert::from_wire(schema, value);
+            let rows = rows.unwrap_or_else(|reason| panic!("rows that are not the broadcast's: {reason}"));
+            (name.to_owned(), (Arc::clone(schema), SetBroadcast::new(rows)))
+        });
         let mut running = RunningJob {
+            broadcasts: broadcasts.collect(),
             sources: receivers.collect(),
             sinks: sinks.collect(),
             store: MemoryStore::new(),
@@ -225,6 +267,7 @@ pub struct RunningJob {
     graph: StreamGraph,
     sources: BTreeMap<String, Source>,
     sinks: BTreeMap<String, CollectSink>,
+    broadcasts: BTreeMap<String, (SchemaRef, SetBroadcast)>,
     store: MemoryStore,
     clock: ManualClock,
     listener: CollectListener,
@@ -301,6 +344,20 @@ impl RunningJob {
         runner.next_batch_time().plus_ms(passed)
     }
 
+    /// Replaces the value of a broadcast, from the next batch on.
+    ///
+    /// # Panics
+    /// If the job has no such broadcast (those of streams cannot be set), or its rows are not of this type.
+    #[track_caller]
+    pub fn set_broadcast<T: Row>(&mut self, name: &str, rows: impl IntoIterator<Item = T>) {
+        let names: Vec<&String> = self.broadcasts.keys().collect();
+        let broadcast = self.broadcasts.get(name);
+        let (schema, value) = broadcast.unwrap_or_else(|| panic!("the job has no such broadcast; it has {names:?}"));
+        let batch = millpond::runtime::rows_to_batch(rows).unwrap_or_else(|failure| panic!("{}", failure.message));
+        let rows = convert::from_wire(schema, batch);
+        value.set(rows.unwrap_or_else(|reason| panic!("rows that are not the broadcast's: {reason}")));
+    }
+
     /// Runs the next batch.
     ///
     /// # Panics
@@ -357,10 +414,14 @@ impl RunningJob {
             let transform = transform.unwrap_or_else(|reason| panic!("the transform `{name}`: {reason}"));
             (name.clone(), Arc::new(transform) as Arc<dyn TransformFunction>)
         };
+        let broadcast = |(name, (_, value)): (&String, &(SchemaRef, SetBroadcast))| {
+            (name.clone(), Box::new(value.again()) as Box<dyn BroadcastSource>)
+        };
         let parts = JobParts {
             graph: self.graph.clone(),
             function,
             transforms: self.settings.transforms.iter().map(transform).collect(),
+            broadcasts: self.broadcasts.iter().map(broadcast).collect(),
             sources: self.sources.iter().map(source).collect(),
             sinks: self.sinks.iter().map(sink).collect(),
             store: Box::new(self.store.clone()),

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millpond_build::PluginFolder;
-use millpond_connectors::{OnBadRecordSpec, OpenSink, OpenSource};
+use millpond_connectors::{OnBadRecordSpec, OpenBroadcast, OpenSink, OpenSource};
 use millpond_core::schema::{describe, same_types};
-use millpond_core::{BoxError, Clock, OutputMode, StopSignal, TransformFunction};
+use millpond_core::{BoxError, BroadcastSource, Clock, OutputMode, StopSignal, TransformFunction};
 use millpond_engine::{OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_wasm::{EngineOptions, JobComponent, LoadOptions, WasmEngine};
 use tokio::runtime::Handle;
@@ -48,7 +48,7 @@ impl LoadedJob {
         Ok(Self { file, engine, component, graph })
     }
 
-    /// Checks that plan and file name the same sources, sinks and transforms.
+    /// Checks that plan and file name the same sources, sinks, broadcasts and transforms.
     ///
     /// **Errors**: MP0105, MP0106.
     pub fn cross_check(&self) -> Result<(), Error> {
@@ -58,6 +58,7 @@ impl LoadedJob {
         let graph = &self.graph;
         check("source", graph.sources().iter().map(|(name, _)| *name).collect(), places(&self.file.sources))?;
         check("sink", graph.sinks().iter().map(|(name, _)| *name).collect(), places(&self.file.sinks))?;
+        check("broadcast", graph.broadcasts().iter().map(|(name, _)| *name).collect(), places(&self.file.broadcasts))?;
         check("transform", graph.transforms().iter().map(|(name, ..)| *name).collect(), places(&self.file.transforms))
     }
 
@@ -129,6 +130,24 @@ impl LoadedJob {
             transforms.insert(name.to_owned(), Arc::new(transform));
         }
         Ok(transforms)
+    }
+
+    /// Opens the values of broadcasts, and reads them.
+    ///
+    /// **Errors**: MP0508.
+    pub fn open_broadcasts(&self) -> Result<BTreeMap<String, Box<dyn BroadcastSource>>> {
+        let mut broadcasts = BTreeMap::new();
+        for (name, schema) in self.graph.broadcasts() {
+            let Some(Defined { spec, .. }) = self.file.broadcasts.get(name) else { continue };
+            let broadcast = spec.open(OpenBroadcast {
+                name: name.to_owned(),
+                job_dir: self.file.dir.clone(),
+                schema: Arc::clone(schema),
+                bytes_max: self.file.limits.broadcast_bytes,
+            })?;
+            broadcasts.insert(name.to_owned(), broadcast);
+        }
+        Ok(broadcasts)
     }
 
     /// Opens the sources.

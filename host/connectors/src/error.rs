@@ -147,6 +147,15 @@ pub enum Error {
         header: String,
     },
 
+    /// A broadcast has no value.
+    #[error("broadcast `{name}`: {reason}; correct it, or [broadcasts.{name}] in the job file")]
+    Broadcast {
+        /// The broadcast's name in the job file.
+        name: String,
+        /// What is wrong, with its place.
+        reason: String,
+    },
+
     /// A receiver's task ended by itself.
     #[error("source `{source_name}`: the receiver stopped unexpectedly: {reason}; restart the job")]
     ReceiverStopped {
@@ -247,6 +256,7 @@ impl Classify for Error {
             Self::Unreachable { .. } => "MP0505",
             Self::FormatMismatch { .. } | Self::ColumnMissing { .. } | Self::ColumnTwice { .. } => "MP0506",
             Self::ReceiverStopped { .. } => "MP0507",
+            Self::Broadcast { .. } => "MP0508",
             Self::WriteFailed { .. } => "MP0601",
             Self::DiskFull { .. } => "MP0602",
             Self::SinkMismatch { .. } => "MP0603",

@@ -20,6 +20,8 @@
 //!
 //! This crate implements ports of `millpond-core` and knows nothing of engines, plugins or state.
 
+#[cfg(feature = "files")]
+pub mod broadcast;
 #[cfg(any(feature = "decode", feature = "encode", feature = "console"))]
 mod codec;
 #[cfg(feature = "console")]
@@ -50,5 +52,7 @@ pub mod whole;
 #[cfg(feature = "options")]
 mod wording;
 
+#[cfg(feature = "files")]
+pub use broadcast::{BroadcastSpec, OpenBroadcast};
 pub use error::{Error, Result};
 pub use spec::{OnBadRecordSpec, OpenSink, OpenSource, RecordFormatSpec, SinkSpec, SourceSpec, SpecError};

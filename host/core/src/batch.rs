@@ -1,6 +1,6 @@
 //! Rows in flight: a micro-batch is a list of partition batches.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 
 use crate::PartitionId;
 
@@ -20,6 +20,12 @@ pub struct PartitionBatch {
 #[must_use]
 pub fn partitions(batches: Vec<RecordBatch>) -> Vec<PartitionBatch> {
     (0..).map(PartitionId).zip(batches).map(|(partition, rows)| PartitionBatch { partition, rows }).collect()
+}
+
+/// How many bytes the values of a batch take.
+#[must_use]
+pub fn value_bytes(rows: &RecordBatch) -> u64 {
+    rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0) as u64).sum()
 }
 
 /// How many rows all partitions hold.

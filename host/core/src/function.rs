@@ -44,6 +44,9 @@ pub trait UserFunction: Send + Sync {
     /// Runs a whole-batch node over all rows of each of its inputs. The answer has the node's schema.
     fn run_batch(&self, node: NodeId, task: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch, BoxError>;
 
+    /// Replaces the value of the plan's broadcast of this number, for the calls after this one.
+    fn set_broadcast(&self, number: usize, value: &RecordBatch) -> Result<(), BoxError>;
+
     /// What the calls that succeeded had for the plan's accumulators since this was asked last, in an order that does not depend
     /// on which of them came first.
     fn take_updates(&self) -> Vec<Update>;

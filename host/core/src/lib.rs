@@ -9,6 +9,7 @@
 
 pub mod accumulator;
 pub mod batch;
+pub mod broadcast;
 pub mod clock;
 pub mod error;
 pub mod function;
@@ -22,12 +23,13 @@ pub mod store;
 
 pub use accumulator::{Accumulator, AccumulatorKind, AccumulatorTotal, Number};
 pub use batch::PartitionBatch;
+pub use broadcast::{BroadcastPoll, BroadcastSource};
 pub use clock::{Clock, StopSignal, SystemClock};
 pub use error::{BoxError, Classify, Code, Domain, Retry};
 pub use function::{MapOutput, Rejection, StageOutput, TransformFunction, UpdateInput, UpdateOutput, UserFunction};
 pub use ids::{BatchTime, Epoch, NodeId, PartitionId, TaskInfo};
 pub use listener::{BatchReport, Listener, PhaseTimes, Report};
-pub use plan::{Node, Operator, Plan};
+pub use plan::{Broadcast, Node, Operator, Plan};
 pub use receiver::{BadRecord, Decoded, Poll, PollRequest, Receiver, Split, SplitReader};
 pub use sink::{OutputMode, Sink, SinkBatch, SinkToken};
 pub use store::{CommitRecord, Recovered, StateChange, StateDelta, StateStore};

@@ -15,6 +15,17 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// What the job counts on the side; an accumulator's number is its place here.
     pub accumulators: Vec<Accumulator>,
+    /// Values that every call may read; a broadcast's number is its place here.
+    pub broadcasts: Vec<Broadcast>,
+}
+
+/// A value that every call may read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broadcast {
+    /// Unique among the plan's broadcasts.
+    pub name: String,
+    /// The columns of its rows.
+    pub schema: SchemaRef,
 }
 
 /// One operator of a plan.
@@ -76,6 +87,8 @@ pub enum Operator {
     Join(Join),
     /// The values of each key as lists, one for each input.
     Group,
+    /// The rows are the value of the broadcast of this number.
+    Broadcast(usize),
 }
 
 impl Operator {
@@ -101,6 +114,7 @@ impl Operator {
             Self::WholeBatch(_) => "whole-batch",
             Self::Join(_) => "join",
             Self::Group => "group",
+            Self::Broadcast(_) => "broadcast",
         }
     }
 }

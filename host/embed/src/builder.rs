@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millpond_connectors::memory::{MemoryInput, MemoryOutput, MemorySink, MemorySource};
-use millpond_connectors::{OnBadRecordSpec, OpenSink, OpenSource, SinkSpec, SourceSpec, SpecError};
+use millpond_connectors::{
+    BroadcastSpec, OnBadRecordSpec, OpenBroadcast, OpenSink, OpenSource, SinkSpec, SourceSpec, SpecError,
+};
 use millpond_core::schema::{describe, same_types};
 use millpond_core::{
-    BatchReport, BoxError, Clock, Listener, OutputMode, Receiver, Report, Sink, StateStore, StopSignal, SystemClock,
-    TransformFunction,
+    BatchReport, BoxError, BroadcastSource, Clock, Listener, OutputMode, Receiver, Report, Sink, StateStore,
+    StopSignal, SystemClock, TransformFunction,
 };
 use millpond_engine::{JobOptions, JobParts, JobRunner, OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_state::{FileStateStore, StateOptions};
 use millpond_wasm::{Limits, LoadOptions};
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use crate::no_state::NoState;
 use crate::{Error, Host, Job};
@@ -45,6 +47,12 @@ enum Output {
     Memory(usize),
 }
 
+/// What is behind a broadcast's name.
+enum Value {
+    Own(Box<dyn BroadcastSource>),
+    Spec(BroadcastSpec),
+}
+
 /// A component that serves as a step.
 struct Step {
     component: Vec<u8>,
@@ -62,6 +70,7 @@ pub struct JobBuilder {
     dir: PathBuf,
     sources: BTreeMap<String, Input>,
     sinks: BTreeMap<String, (Output, OutputMode)>,
+    broadcasts: BTreeMap<String, Value>,
     transforms: BTreeMap<String, Step>,
     clock: Arc<dyn Clock>,
     listener: Arc<dyn Listener>,
@@ -87,6 +96,7 @@ impl JobBuilder {
             dir: PathBuf::from("."),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
             transforms: BTreeMap::new(),
             clock: Arc::new(SystemClock::new()),
             listener: Arc::new(Nobody),
@@ -186,7 +196,7 @@ impl JobBuilder {
 
     /// An input of a type that job files have, with the keys of `[sources.NAME]` but for `type`.
     #[must_use]
-    pub fn source_of_type(mut self, name: &str, type_name: &str, keys: Value) -> Self {
+    pub fn source_of_type(mut self, name: &str, type_name: &str, keys: Json) -> Self {
         match SourceSpec::parse(type_name, keys) {
             Ok(spec) => {
                 let on_bad_record = match spec.on_bad_record() {
@@ -223,7 +233,7 @@ impl JobBuilder {
 
     /// An output of a type that job files have, with the keys of `[sinks.NAME]` but for `type`.
     #[must_use]
-    pub fn sink_of_type(mut self, name: &str, type_name: &str, keys: Value) -> Self {
+    pub fn sink_of_type(mut self, name: &str, type_name: &str, keys: Json) -> Self {
         match SinkSpec::parse(type_name, keys) {
             Ok(spec) => {
                 let mode = spec.mode();
@@ -240,6 +250,23 @@ impl JobBuilder {
     #[must_use]
     pub fn memory_sink(mut self, name: &str, mode: OutputMode, rows_max: usize) -> Self {
         self.sinks.insert(name.to_owned(), (Output::Memory(rows_max), mode));
+        self
+    }
+
+    /// A broadcast's value from the program's own source of it, which is asked before each batch.
+    #[must_use]
+    pub fn broadcast(mut self, name: &str, source: impl BroadcastSource + 'static) -> Self {
+        self.broadcasts.insert(name.to_owned(), Value::Own(Box::new(source)));
+        self
+    }
+
+    /// A broadcast's value with the keys of `[broadcasts.NAME]` in job files.
+    #[must_use]
+    pub fn broadcast_of_keys(mut self, name: &str, keys: Json) -> Self {
+        match BroadcastSpec::parse(keys) {
+            Ok(spec) => drop(self.broadcasts.insert(name.to_owned(), Value::Spec(spec))),
+            Err(error) => self.refuse_spec("broadcast", name, &error),
+        }
         self
     }
 
@@ -287,12 +314,14 @@ impl JobBuilder {
         let graph = StreamGraph::try_new(component.plan().clone(), self.options.batch_interval_ms)?;
         self.check_names(&graph)?;
         let transforms = self.load_transforms(&graph)?;
+        let broadcasts = self.open_broadcasts(&graph)?;
         let (sources, inputs) = self.open_sources(&graph)?;
         let (sinks, outputs) = self.open_sinks(&graph)?;
         let parts = JobParts {
             graph,
             function: Arc::new(component),
             transforms,
+            broadcasts,
             sources,
             sinks,
             store: store()?,
@@ -308,7 +337,26 @@ impl JobBuilder {
         let sources = graph.sources().iter().map(|(name, _)| *name).collect();
         check("source", sources, self.sources.keys())?;
         check("sink", graph.sinks().iter().map(|(name, _)| *name).collect(), self.sinks.keys())?;
+        check("broadcast", graph.broadcasts().iter().map(|(name, _)| *name).collect(), self.broadcasts.keys())?;
         check("transform", graph.transforms().iter().map(|(name, ..)| *name).collect(), self.transforms.keys())
+    }
+
+    fn open_broadcasts(&mut self, graph: &StreamGraph) -> Result<BTreeMap<String, Box<dyn BroadcastSource>>, BoxError> {
+        let mut broadcasts = BTreeMap::new();
+        for (name, schema) in graph.broadcasts() {
+            let Some(value) = self.broadcasts.remove(name) else { continue };
+            let source = match value {
+                Value::Own(source) => source,
+                Value::Spec(spec) => spec.open(OpenBroadcast {
+                    name: name.to_owned(),
+                    job_dir: self.dir.clone(),
+                    schema: Arc::clone(schema),
+                    bytes_max: self.load.limits.broadcast_bytes,
+                })?,
+            };
+            broadcasts.insert(name.to_owned(), source);
+        }
+        Ok(broadcasts)
     }
 
     fn load_transforms(

@@ -40,6 +40,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A broadcast's name is empty, too long or used twice.
+    #[error("broadcast {index} is called `{name}`: {reason}; give it a name of its own")]
+    BroadcastName {
+        /// The broadcast's number.
+        index: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An input does not come before its node.
     #[error(
         "node `{node}` takes rows from node {input}, which does not come before it: a plan must not have cycles, and a node comes after its inputs"
@@ -314,7 +324,7 @@ impl Classify for Error {
     fn code(&self) -> Code {
         Code(match self {
             Self::PlanShape { .. } => "MP0401",
-            Self::NodeName { .. } | Self::AccumulatorName { .. } => "MP0402",
+            Self::NodeName { .. } | Self::AccumulatorName { .. } | Self::BroadcastName { .. } => "MP0402",
             Self::Cycle { .. } => "MP0403",
             Self::SchemaMismatch { .. } => "MP0404",
             Self::KeyColumns { .. } => "MP0405",

@@ -76,6 +76,14 @@ impl StreamGraph {
         self.named(|operator| if let Operator::Sink(name) = operator { Some(name) } else { None })
     }
 
+    /// Names and columns of the broadcasts whose values come from outside.
+    #[must_use]
+    pub fn broadcasts(&self) -> Vec<(&str, &SchemaRef)> {
+        let of_node = |number| self.plan.nodes.iter().any(|node| node.operator == Operator::Broadcast(number));
+        let outside = self.plan.broadcasts.iter().enumerate().filter(|(number, _)| !of_node(*number));
+        outside.map(|(_, broadcast)| (broadcast.name.as_str(), &broadcast.schema)).collect()
+    }
+
     /// Names of the components that serve as steps, with the columns that go in and come out.
     #[must_use]
     pub fn transforms<'a>(&'a self) -> Vec<(&'a str, &'a SchemaRef, &'a SchemaRef)> {

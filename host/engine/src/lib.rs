@@ -9,6 +9,7 @@
 //! commit per batch in place of checkpoint and write-ahead log.
 
 mod accumulators;
+mod broadcasts;
 mod columns;
 pub mod draw;
 pub mod error;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millpond_core::{
-    AccumulatorTotal, Clock, Listener, OutputMode, PhaseTimes, Receiver, Sink, StateStore, TransformFunction,
-    UserFunction,
+    AccumulatorTotal, BroadcastSource, Clock, Listener, OutputMode, PhaseTimes, Receiver, Sink, StateStore,
+    TransformFunction, UserFunction,
 };
 
 use crate::{ComputePool, StreamGraph};
@@ -54,6 +54,8 @@ pub struct JobParts {
     pub function: Arc<dyn UserFunction>,
     /// Components that serve as steps, by name.
     pub transforms: BTreeMap<String, Arc<dyn TransformFunction>>,
+    /// Values that calls may read and no node of the plan makes, by name.
+    pub broadcasts: BTreeMap<String, Box<dyn BroadcastSource>>,
     /// Inputs, by name.
     pub sources: BTreeMap<String, SourceBinding>,
     /// Outputs, by name.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use millpond_core::accumulator::{Ledger, Update};
@@ -28,6 +29,7 @@ pub struct FakeFunction {
     maps: HashMap<u32, Box<Map>>,
     batches: HashMap<u32, Box<WholeBatch>>,
     updated: Option<Box<Updates>>,
+    broadcasts: Mutex<Vec<(usize, RecordBatch)>>,
     ledger: Ledger,
     calls: AtomicU64,
 }
@@ -134,6 +136,12 @@ impl FakeFunction {
         self
     }
 
+    /// Every value that a broadcast got, with the broadcast's number.
+    #[must_use]
+    pub fn broadcasts(&self) -> Vec<(usize, RecordBatch)> {
+        self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn called(&self, node: NodeId, task: &TaskInfo) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         if let Some(updated) = &self.updated {
@@ -182,6 +190,11 @@ impl UserFunction for FakeFunction {
     fn run_batch(&self, node: NodeId, task: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch, BoxError> {
         self.called(node, task);
         Ok(self.batches.get(&node.0).ok_or_else(|| missing("whole-batch code", node))?(task, inputs))
+    }
+
+    fn set_broadcast(&self, number: usize, value: &RecordBatch) -> Result<(), BoxError> {
+        self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner).push((number, value.clone()));
+        Ok(())
     }
 
     fn take_updates(&self) -> Vec<Update> {

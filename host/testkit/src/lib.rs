@@ -3,6 +3,7 @@
 //! The fakes keep their contents behind an `Arc`, so a test holds a second handle to look inside, and a restarted job can be
 //! given the same store.
 
+pub mod broadcast;
 pub mod clock;
 pub mod contract;
 pub mod diff;
@@ -14,6 +15,7 @@ pub mod rows;
 pub mod sink;
 pub mod store;
 
+pub use broadcast::SetBroadcast;
 pub use clock::ManualClock;
 pub use function::FakeFunction;
 pub use listener::CollectListener;

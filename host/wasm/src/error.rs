@@ -352,6 +352,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A broadcast's value is too large.
+    #[error(
+        "job `{job}`: the value of broadcast `{broadcast}` has {found}: `limits.broadcast` is {limit}; make it smaller, or raise \
+         `limits.broadcast` (every instance of the plugin holds it, within `limits.memory`)"
+    )]
+    BroadcastSize {
+        /// The job.
+        job: String,
+        /// The broadcast.
+        broadcast: String,
+        /// How large it is.
+        found: Bytes,
+        /// The limit.
+        limit: Bytes,
+    },
     /// Another limit: tables, instances, threads.
     #[error("{place}: {what} ran out: {reason}")]
     Resource {
@@ -413,6 +428,7 @@ impl Classify for Error {
             Self::Failure { .. } => "MP0309",
             Self::Resource { .. } => "MP0310",
             Self::Accumulator { .. } => "MP0311",
+            Self::BroadcastSize { .. } => "MP0312",
             Self::PlanSize { .. } | Self::PlanDepth { .. } | Self::PlanSchema { .. } => "MP0401",
             Self::PlanName { .. } => "MP0402",
             Self::TooManyRows { .. } => "MP0805",

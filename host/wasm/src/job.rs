@@ -233,6 +233,11 @@ impl UserFunction for JobComponent {
         Ok(self.try_run_batch(node, task, inputs)?)
     }
 
+    fn set_broadcast(&self, number: usize, value: &RecordBatch) -> Result<(), BoxError> {
+        let broadcast = self.plan().broadcasts.get(number).map_or("", |broadcast| broadcast.name.as_str());
+        Ok(self.inner.pool.set_broadcast(number, broadcast, value)?)
+    }
+
     fn take_updates(&self) -> Vec<Update> {
         self.inner.pool.take_updates()
     }
@@ -285,6 +290,16 @@ impl Guest for JobGuest {
         plan::plan(place, raw)
     }
 
+    fn set_broadcast(
+        &self,
+        store: &mut Store<HostState>,
+        number: u32,
+        value: &Lowered<'_>,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
+        let columns = value.columns();
+        self.0.call_set_broadcast(store, number, value.batch(&columns))
+    }
+
     fn accumulators(plan: &Plan) -> &[Accumulator] {
         &plan.accumulators
     }
@@ -292,6 +307,9 @@ impl Guest for JobGuest {
     fn difference(first: &Plan, other: &Plan) -> String {
         if first.accumulators != other.accumulators {
             return "the accumulators changed".into();
+        }
+        if first.broadcasts != other.broadcasts {
+            return "the broadcasts changed".into();
         }
         if first.nodes.len() != other.nodes.len() {
             return format!("{} nodes, then {}", first.nodes.len(), other.nodes.len());

@@ -17,6 +17,8 @@ pub struct Limits {
     pub output_bytes: u64,
     /// What one call may log, each message with 32 bytes on top. Bytes; `limits.log`; 64 KiB. The rest is counted and dropped.
     pub log_bytes: u64,
+    /// One broadcast value. Bytes; `limits.broadcast`; 64 MiB. Every instance holds it in its memory.
+    pub broadcast_bytes: u64,
     /// The call stack. Bytes; `limits.stack`; 1 MiB, 64 KiB to 256 MiB. Above the default each call runs on a thread of its own.
     pub stack_bytes: u64,
 }
@@ -42,6 +44,7 @@ impl Default for Limits {
             call_time_ms: 10_000,
             output_bytes: 256 << 20,
             log_bytes: 64 << 10,
+            broadcast_bytes: 64 << 20,
             stack_bytes: STACK_BYTES_DEFAULT,
         }
     }
@@ -59,6 +62,7 @@ impl Limits {
         };
         range("limits.memory", self.memory_bytes, MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)?;
         range("limits.stack", self.stack_bytes, STACK_BYTES_MIN, STACK_BYTES_MAX)?;
+        range("limits.broadcast", self.broadcast_bytes, 1, MEMORY_BYTES_MAX)?;
         range("limits.output", self.output_bytes, 1, MEMORY_BYTES_MAX)?;
         if self.call_time_ms == 0 {
             let [min, max] = ["1 ms".to_owned(), "any".to_owned()];

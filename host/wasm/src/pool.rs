@@ -6,9 +6,11 @@
 //! has grown past a mark (some languages' runtimes leak a little per call).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use arrow::array::RecordBatch;
 use millpond_core::accumulator::{Ledger, Update};
+use millpond_core::batch::value_bytes;
 use millpond_core::function::FunctionUsage;
 use millpond_core::{Accumulator, BatchTime, PartitionId, TaskInfo};
 use wasmtime::component::{Instance, InstancePre};
@@ -17,8 +19,10 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 use crate::accumulate;
 use crate::bindings::job::millpond::plugin::types::{Failure, FailureCode, Param};
 use crate::call::{self, HostState};
+use crate::convert::lower::Lowered;
 use crate::engine::{WasmEngine, lock};
-use crate::error::{Error, GuestTrace, Place, Result, printable};
+use crate::error::{Bytes, Error, GuestTrace, Place, Result, printable};
+use crate::job::cross;
 use crate::limits::{Limits, Refused};
 use crate::load::{self, LoadOptions, World};
 
@@ -43,6 +47,15 @@ pub(crate) trait Guest: Sized + Send {
         params: &[Param<'_>],
     ) -> wasmtime::Result<Result<Self::Raw, String>>;
     fn contract(place: &Place, raw: Self::Raw) -> Result<Self::Contract>;
+    /// Gives the guest a broadcast's value.
+    fn set_broadcast(
+        &self,
+        _: &mut Store<HostState>,
+        _number: u32,
+        _value: &Lowered<'_>,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        Ok(Ok(()))
+    }
     /// What calls may add to.
     fn accumulators(_: &Self::Contract) -> &[Accumulator] {
         &[]
@@ -56,6 +69,15 @@ struct Live<G> {
     guest: G,
     /// Past this much memory the instance is replaced.
     memory_mark: u64,
+    /// By broadcast: the version of the value that it has; 0 = none.
+    versions: Vec<u64>,
+}
+
+/// A broadcast's value. Versions count from 1.
+#[derive(Clone)]
+struct Value {
+    version: u64,
+    rows: RecordBatch,
 }
 
 /// The instances of one loaded plugin.
@@ -70,6 +92,8 @@ pub(crate) struct Pool<G: Guest> {
     single_use: AtomicBool,
     usage: Usage,
     ledger: Ledger,
+    /// By broadcast.
+    values: Mutex<Arc<Vec<Value>>>,
 }
 
 #[derive(Default)]
@@ -91,6 +115,7 @@ impl<G: Guest> Pool<G> {
             single_use: AtomicBool::new(false),
             usage: Usage::default(),
             ledger: Ledger::default(),
+            values: Mutex::default(),
         };
         let first = pool.on_stack(&pool.describe_place(), || pool.instantiate())??;
         lock(&pool.idle).push(first);
@@ -128,7 +153,11 @@ impl<G: Guest> Pool<G> {
                 None => self.instantiate()?,
             };
             call::start(&mut live.store, place, &self.options.limits);
-            let result = invoke(&live.guest, &mut live.store);
+            let result = match self.bring_up_to_date(place, &mut live)? {
+                Ok(Ok(())) => invoke(&live.guest, &mut live.store),
+                Ok(Err(failure)) => Ok(Err(failure)),
+                Err(error) => Err(error),
+            };
             let (usage, last_error, result) = call::end(&mut live.store, place, &self.options.limits, result);
             self.usage.add(usage);
             let answer = result?.map_err(|failure| failed(place, failure, last_error))?;
@@ -144,6 +173,39 @@ impl<G: Guest> Pool<G> {
             }
             Ok(answer)
         })?
+    }
+
+    /// Replaces the value of a broadcast; an instance gets it before its next call. Numbers come in order, the first time.
+    pub(crate) fn set_broadcast(&self, number: usize, name: &str, rows: &RecordBatch) -> Result<()> {
+        let (found, limit) = (value_bytes(rows), self.options.limits.broadcast_bytes);
+        if found > limit {
+            let (job, broadcast) = (self.options.job.clone(), name.to_owned());
+            return Err(Error::BroadcastSize { job, broadcast, found: Bytes(found), limit: Bytes(limit) });
+        }
+        let mut values = lock(&self.values);
+        let values = Arc::make_mut(&mut values);
+        while values.len() <= number {
+            values.push(Value { version: 0, rows: RecordBatch::new_empty(rows.schema()) });
+        }
+        values[number] = Value { version: values[number].version + 1, rows: rows.clone() };
+        Ok(())
+    }
+
+    /// Gives an instance the values that it does not have.
+    fn bring_up_to_date(&self, place: &Place, live: &mut Live<G>) -> Result<wasmtime::Result<Result<(), Failure>>> {
+        let values = Arc::clone(&lock(&self.values));
+        live.versions.resize(values.len(), 0);
+        for ((number, value), version) in (0..).zip(values.iter()).zip(&mut live.versions) {
+            if value.version == *version {
+                continue;
+            }
+            let lowered = cross(place, &value.rows)?;
+            match live.guest.set_broadcast(&mut live.store, number, &lowered) {
+                Ok(Ok(())) => *version = value.version,
+                other => return Ok(other),
+            }
+        }
+        Ok(Ok(Ok(())))
     }
 
     /// What calls had for the accumulators since this was asked last.
@@ -190,7 +252,7 @@ impl<G: Guest> Pool<G> {
         let raw = result?.map_err(|message| refused_params(&place, &message))?;
         self.agree(&place, G::contract(&place, raw)?)?;
         let bytes = store.data().memory.bytes();
-        Ok(Live { store, guest, memory_mark: memory_mark(bytes, limits) })
+        Ok(Live { store, guest, memory_mark: memory_mark(bytes, limits), versions: Vec::new() })
     }
 
     /// The first contract is kept, and all others must be equal to it.

@@ -211,6 +211,8 @@ fn plan_with_wrong_sizes_or_names_is_refused() {
     refused("plan-duplicate-column", "MP0402", "the column `a` is there twice");
     refused("plan-accumulators-many", "MP0401", "the plan has 257 accumulators; there must be 0 to 256");
     refused("plan-accumulator-empty-name", "MP0402", "accumulator 0: the accumulator's name `` is empty");
+    refused("plan-broadcasts-many", "MP0401", "the plan has 257 broadcasts; there must be 0 to 256");
+    refused("plan-broadcast-empty-name", "MP0402", "broadcast 0: the name in the job file `` is empty");
     refused("plan-not-utf8", "MP0307", "job `shady`, plan");
     refused("plan-too-deep", "MP0401", "node `pass`: column `line");
     refused("plan-too-deep", "MP0401", "is at level 17 of its schema, and 16 are possible");
@@ -419,4 +421,41 @@ fn updates_of_accumulators_that_the_plan_does_not_have_are_refused() {
     assert_eq!(code, "MP0304", "{message}");
     let error = try_load(&[("behaviour", "accumulate"), ("in", "plan")], Limits::default()).err().unwrap();
     assert!(error.code().0 == "MP0311" && error.to_string().contains("while no batch was worked on"), "{error}");
+}
+
+#[test]
+fn a_broadcast_crosses_once_for_each_version_and_instance() {
+    // The guest logs nothing and returns nothing of it: a value that it cannot take shows that it came.
+    let job = load(&[("in", "set-broadcast"), ("behaviour", "failure"), ("on", "poison")], Limits::default());
+    job.set_broadcast(0, &lines(&["good"])).unwrap();
+    for _ in 0..3 {
+        run(&job, &lines(&["a"])).unwrap();
+    }
+    job.set_broadcast(0, &lines(&["poison"])).unwrap();
+    let error = run(&job, &lines(&["a"])).unwrap_err();
+    assert_eq!((error.code().0, error.full_message().contains("gave up: no more")), ("MP0309", true), "{error}");
+    job.set_broadcast(0, &lines(&["good again"])).unwrap();
+    run(&job, &lines(&["a"])).unwrap();
+}
+
+#[test]
+fn a_guest_that_misbehaves_over_a_broadcast_fails_the_call() {
+    for (behaviour, code) in [("trap", "MP0301"), ("panic", "MP0301"), ("loop", "MP0302"), ("allocate", "MP0303")] {
+        let limits = Limits { call_time_ms: 300, memory_bytes: 16 << 20, ..Limits::default() };
+        let job = load(&[("in", "set-broadcast"), ("behaviour", behaviour)], limits);
+        job.set_broadcast(0, &lines(&["known"])).unwrap();
+        let error = run(&job, &lines(&["a"])).unwrap_err();
+        assert_eq!(error.code().0, code, "{behaviour}: {error}");
+    }
+}
+
+#[test]
+fn a_broadcast_beyond_its_limit_is_refused() {
+    let job = load(&[("in", "set-broadcast")], Limits { broadcast_bytes: 100, ..Limits::default() });
+    job.set_broadcast(0, &lines(&["small"])).unwrap();
+    let error = job.set_broadcast(0, &lines(&[&"x".repeat(100)])).unwrap_err();
+    let message = error.to_string();
+    assert_eq!(error.code().0, "MP0312");
+    assert!(message.contains("broadcast `known` has 108 bytes: `limits.broadcast` is 100 bytes"), "{message}");
+    run(&job, &lines(&["a"])).unwrap();
 }

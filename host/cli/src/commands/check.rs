@@ -19,6 +19,7 @@ pub fn check(args: &CheckArgs, screen: &Screen) -> Result<(), Failure> {
     job.check_loops()?;
     job.file.check_streams()?;
     job.load_transforms()?;
+    job.open_broadcasts()?;
     let runtime = io_runtime()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let sources = job.open_sources(runtime.handle(), &clock)?;

@@ -99,6 +99,7 @@ struct Outside {
 fn assemble(job: LoadedJob, outside: Outside, runtime: &Runtime, screen: &Screen) -> Result<(JobRunner, bool)> {
     let Outside { is_fresh, state_dir, clock, listener, stop } = outside;
     let transforms = job.load_transforms()?;
+    let broadcasts = job.open_broadcasts()?;
     let pool = Arc::new(ComputePool::try_new(cores())?);
     let sources = job.open_sources(runtime.handle(), &clock)?;
     let sinks = job.open_sinks(screen, &stop)?;
@@ -126,6 +127,7 @@ fn assemble(job: LoadedJob, outside: Outside, runtime: &Runtime, screen: &Screen
         graph,
         function: Arc::new(component),
         transforms,
+        broadcasts,
         sources,
         sinks,
         store: Box::new(store),

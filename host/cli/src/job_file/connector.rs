@@ -1,10 +1,10 @@
-//! `[sources.NAME]` and `[sinks.NAME]`: which type, then the connector's own keys.
+//! `[sources.NAME]`, `[sinks.NAME]` and `[broadcasts.NAME]`: which type, then the connector's own keys.
 //!
 //! What a key means is the connector's business; here its errors get their place in the file.
 
 use std::collections::BTreeMap;
 
-use millpond_connectors::{SinkSpec, SourceSpec, SpecError};
+use millpond_connectors::{BroadcastSpec, SinkSpec, SourceSpec, SpecError};
 use millpond_engine::OnBadRecord;
 use serde_json::Value as Json;
 
@@ -63,6 +63,17 @@ pub(super) fn read_sinks(sinks: &Reader<'_>) -> Result<BTreeMap<String, Defined<
     read_all(sinks, &[])
 }
 
+/// Values of broadcasts have no types; which keys they have says what they are.
+pub(super) fn read_broadcasts(section: &Reader<'_>) -> Result<BTreeMap<String, Defined<BroadcastSpec>>, Error> {
+    let mut result = BTreeMap::new();
+    for (name, table) in section.tables()? {
+        table.check_keys(BroadcastSpec::KEYS, "a broadcast has")?;
+        let spec = BroadcastSpec::parse(settings(&table)?).map_err(|error| placed(&table, error))?;
+        result.insert(name.to_owned(), Defined { spec, place: table.place().clone(), files: None });
+    }
+    Ok(result)
+}
+
 /// The keys of a type in `[sources]` or `[sinks]`; `None` if the type does not exist.
 pub(super) fn known_keys(section: &str, connector_type: &str) -> Option<Vec<String>> {
     fn of<C: Connector>(connector_type: &str) -> Option<Vec<String>> {
@@ -105,7 +116,12 @@ fn read_one<C: Connector>(table: &Reader<'_>, defaults: &[(&str, &str)]) -> Resu
             settings.entry(*key).or_insert_with(|| Json::from(*value));
         }
     }
-    C::parse(connector_type, settings).map_err(|SpecError { key, message }| match key {
+    C::parse(connector_type, settings).map_err(|error| placed(table, error))
+}
+
+/// A connector's error with its place in the file.
+fn placed(table: &Reader<'_>, SpecError { key, message }: SpecError) -> Error {
+    match key {
         Some(key) if table.entries().contains_key(&key) => {
             let (problem, allowed) = split_message(&message);
             table.wrong(&key, problem, allowed)
@@ -113,7 +129,7 @@ fn read_one<C: Connector>(table: &Reader<'_>, defaults: &[(&str, &str)]) -> Resu
         Some(key) if message.contains("is missing") => table.missing_key(&key, ""),
         Some(key) => table.wrong(&key, message, ""),
         None => table.wrong_as_a_whole(message),
-    })
+    }
 }
 
 /// Cuts a connector's message into what is wrong and what is allowed instead, where it says that.

@@ -22,7 +22,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use millpond_connectors::{SinkSpec, SourceSpec};
+use millpond_connectors::{BroadcastSpec, SinkSpec, SourceSpec};
 use millpond_wasm::Limits;
 
 pub(crate) use sections::cores;
@@ -50,6 +50,8 @@ pub struct JobFile {
     pub sinks: BTreeMap<String, Defined<SinkSpec>>,
     /// `[transforms.NAME]`.
     pub transforms: BTreeMap<String, Defined<Transform>>,
+    /// `[broadcasts.NAME]`.
+    pub broadcasts: BTreeMap<String, Defined<BroadcastSpec>>,
     /// `[params]`: name and value, as the component gets them.
     pub params: Vec<(String, String)>,
     /// `[limits]`.

@@ -12,7 +12,7 @@ use super::tree::{Place, Table};
 use super::{Defined, JobFile, Transform};
 use crate::error::Error;
 
-const TOP_LEVEL: [&str; 7] = ["job", "sources", "sinks", "transforms", "params", "limits", "checkpoint"];
+const TOP_LEVEL: [&str; 8] = ["job", "sources", "sinks", "transforms", "broadcasts", "params", "limits", "checkpoint"];
 
 /// A day: longer intervals are more likely a mistake than a wish.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -61,6 +61,7 @@ pub(super) fn read(path: &Path, dir: PathBuf, root: &Table) -> Result<JobFile, E
         job,
         sinks: connector::read_sinks(&section("sinks")?)?,
         transforms: read_transforms(&section("transforms")?, &dir)?,
+        broadcasts: connector::read_broadcasts(&section("broadcasts")?)?,
         params: section("params")?.params()?,
         limits: read_limits(&section("limits")?)?,
         checkpoint: read_checkpoint(&section("checkpoint")?, &dir)?,
@@ -142,7 +143,7 @@ fn read_transforms(transforms: &Reader<'_>, dir: &Path) -> Result<BTreeMap<Strin
 }
 
 fn read_limits(limits: &Reader<'_>) -> Result<Limits, Error> {
-    limits.check_keys(&["memory", "call-time", "output", "log", "stack"], "[limits] has")?;
+    limits.check_keys(&["memory", "call-time", "output", "log", "stack", "broadcast"], "[limits] has")?;
     let mut result = Limits::default();
     // Memory of a 32-bit component ends at 4 GiB, and it needs a page or two to start at all.
     if let Some(bytes) = limits.bytes("memory", 64 * 1024..=4 * GIB)? {
@@ -156,6 +157,9 @@ fn read_limits(limits: &Reader<'_>) -> Result<Limits, Error> {
     }
     if let Some(bytes) = limits.bytes("log", 0..=GIB)? {
         result.log_bytes = bytes;
+    }
+    if let Some(bytes) = limits.bytes("broadcast", 1..=4 * GIB)? {
+        result.broadcast_bytes = bytes;
     }
     if let Some(bytes) = limits.bytes("stack", 64 * 1024..=256 << 20)? {
         result.stack_bytes = bytes;

@@ -129,7 +129,7 @@ fn an_unknown_key_gets_a_suggestion_and_the_known_ones() {
     ");
     insta::assert_snapshot!(error("[sink.counts]\ntype = \"console\"\n", &[]), @r"
     error[MP0103]: millpond.toml:1: sink: unknown key; did you mean `sinks`?
-    help: the sections of a job file are job, sources, sinks, transforms, params, limits, checkpoint
+    help: the sections of a job file are job, sources, sinks, transforms, broadcasts, params, limits, checkpoint
     ");
     insta::assert_snapshot!(error("[sinks.counts]\ntype = \"console\"\ncolour = 1\n", &[]), @r"
     error[MP0103]: millpond.toml:3: sinks.counts.colour: unknown key

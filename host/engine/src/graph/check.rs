@@ -4,6 +4,7 @@ mod keyed;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema};
 use millpond_core::plan::{ColumnMerge, Merge, Sort, Window};
@@ -21,6 +22,8 @@ const PARTITIONS_MAX: u32 = 1024;
 const BATCHES_MAX: usize = 16;
 /// `wit/dataflow.wit`.
 const ACCUMULATORS_MAX: usize = 256;
+/// `wit/dataflow.wit`.
+const BROADCASTS_MAX: usize = 256;
 /// `wit/types.wit`, in bytes.
 const COLUMN_NAME_BYTES_MAX: usize = 256;
 
@@ -28,6 +31,7 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
     shape(plan)?;
     names(plan)?;
     accumulators(plan)?;
+    broadcasts(plan)?;
     for (index, node) in plan.nodes.iter().enumerate() {
         columns(node, &node.schema)?;
         inputs(plan, index, node)?;
@@ -97,6 +101,55 @@ fn accumulators(plan: &Plan) -> Result<()> {
         }
         if let Some(first) = all[..index].iter().position(|other| other.name == *name) {
             return wrong(format!("so is accumulator {first}"));
+        }
+    }
+    Ok(())
+}
+
+fn broadcasts(plan: &Plan) -> Result<()> {
+    let all = &plan.broadcasts;
+    if all.len() > BROADCASTS_MAX {
+        return Err(Error::PlanShape { reason: format!("has {} broadcasts, more than {BROADCASTS_MAX}", all.len()) });
+    }
+    for (index, broadcast) in all.iter().enumerate() {
+        let name = &broadcast.name;
+        let wrong = |reason| Err(Error::BroadcastName { index, name: name.clone(), reason });
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return wrong(format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
+        }
+        if name.chars().any(char::is_control) {
+            return wrong("a name has no control characters".to_owned());
+        }
+        if let Some(first) = all[..index].iter().position(|other| other.name == *name) {
+            return wrong(format!("so is broadcast {first}"));
+        }
+        // The same rules as for the columns of a node.
+        let node = Node {
+            name: format!("broadcast {name}"),
+            operator: Operator::Broadcast(index),
+            inputs: Vec::new(),
+            schema: Arc::clone(&broadcast.schema),
+            key_columns: 0,
+        };
+        columns(&node, &node.schema)?;
+    }
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let Operator::Broadcast(number) = node.operator else { continue };
+        let Some(broadcast) = all.get(number) else {
+            return Err(settings(node, format!("is for broadcast {number}, and the plan has {}", all.len())));
+        };
+        if !schema::same_types(&broadcast.schema, &node.schema) {
+            let what = format!("its columns and those of the broadcast `{}` differ", broadcast.name);
+            return Err(mismatch(node, &what, &broadcast.schema, &node.schema));
+        }
+        if let Some(first) = plan.nodes[..index].iter().find(|first| first.operator == node.operator) {
+            return Err(settings(node, format!("is for broadcast `{}`; so is node `{}`", broadcast.name, first.name)));
+        }
+        if let Some(consumer) = plan.nodes.iter().find(|other| other.inputs.iter().any(|input| input.index() == index))
+        {
+            let reason =
+                format!("takes rows from `{}`, and a broadcast gives none: take those that it gets", node.name);
+            return Err(settings(consumer, reason));
         }
     }
     Ok(())
@@ -181,8 +234,8 @@ fn operator(plan: &Plan, node: &Node, inputs: &[&Node]) -> Result<()> {
         Operator::Stage(_) | Operator::WholeBatch(_) => Ok(()),
         Operator::Transform(name) => name_of_part(node, name),
         Operator::Sink(name) => name_of_part(node, name).and_then(|()| same_schema(node, inputs)),
-        Operator::Union | Operator::Take(_) => same_schema(node, inputs),
         Operator::Repartition(partitions) => repartition(node, *partitions).and_then(|()| same_schema(node, inputs)),
+        Operator::Union | Operator::Take(_) | Operator::Broadcast(_) => same_schema(node, inputs),
         Operator::Window(window) => window_lengths(node, *window).and_then(|()| same_schema(node, inputs)),
         Operator::Reduce(reduce) => {
             // Merges by column that are none leave one row of each.

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millpond_core::plan::{
     ColumnMerge, Join, JoinKind, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
 };
-use millpond_core::{Accumulator, AccumulatorKind, Classify, Node, NodeId, Operator, Plan};
+use millpond_core::{Accumulator, AccumulatorKind, Broadcast, Classify, Node, NodeId, Operator, Plan};
 
 use super::StreamGraph;
 use crate::Error;
@@ -125,6 +125,50 @@ fn accumulators_have_names_of_their_own() {
     refused_with(with(&[String::new()]), "MP0402", "a name has 1 to 128 bytes");
     refused_with(with(&["x".repeat(129)]), "MP0402", "a name has 1 to 128 bytes");
     refused_with(with(&["a\nb".to_owned()]), "MP0402", "no control characters");
+}
+
+/// source -> stage -> broadcast 0, and a sink beside it
+fn broadcasting() -> Plan {
+    let mut plan = plan(Operator::Broadcast(0), pairs(), 0);
+    plan.nodes[3].inputs = vec![NodeId(1)];
+    plan.broadcasts = vec![Broadcast { name: "rates".to_owned(), schema: pairs() }];
+    plan
+}
+
+#[test]
+fn broadcasts_have_names_of_their_own_and_at_most_one_node() {
+    let graph = StreamGraph::try_new(broadcasting(), 1000).unwrap();
+    assert_eq!(graph.broadcasts(), [], "the node makes the value");
+    let with = |change: fn(&mut Plan)| {
+        let mut plan = broadcasting();
+        change(&mut plan);
+        plan
+    };
+    let other = |name: &str| Broadcast { name: name.to_owned(), schema: pairs() };
+    let mut outside = broadcasting();
+    outside.broadcasts.push(other("names"));
+    assert_eq!(StreamGraph::try_new(outside, 1000).unwrap().broadcasts()[0].0, "names");
+    let mut many = broadcasting();
+    many.broadcasts.extend((0..256).map(|number| other(&format!("b{number}"))));
+    refused_with(many, "MP0401", "257 broadcasts, more than 256");
+    let mut twice = broadcasting();
+    twice.broadcasts.push(other("rates"));
+    refused_with(twice, "MP0402", "broadcast 1 is called `rates`: so is broadcast 0");
+    refused_with(with(|plan| plan.broadcasts[0].name.clear()), "MP0402", "a name has 1 to 128 bytes");
+    refused_with(with(|plan| plan.broadcasts.clear()), "MP0407", "is for broadcast 0, and the plan has 0");
+    refused_with(
+        with(|plan| plan.broadcasts[0].schema = schema(&[("line", DataType::Utf8)])),
+        "MP0404",
+        "its columns and those of the broadcast `rates` differ",
+    );
+    refused_with(
+        with(|plan| plan.nodes.push(node("again", Operator::Broadcast(0), &[1], pairs(), 0))),
+        "MP0407",
+        "is for broadcast `rates`; so is node `it`",
+    );
+    refused_with(with(|plan| plan.nodes[3].inputs = vec![NodeId(2)]), "MP0407", "takes rows from `it`");
+    let nothing = with(|plan| plan.broadcasts.push(Broadcast { name: "b".to_owned(), schema: schema(&[]) }));
+    refused_with(nothing, "MP0407", "has 0 columns");
 }
 
 #[test]
@@ -381,7 +425,7 @@ fn plan_of_two(operator: Operator, right_key: DataType, columns: SchemaRef, key_
             node("it", operator, &[0, 1], columns, key_columns),
             node("sink out", Operator::Sink("out".to_owned()), &[2], sink_columns, 0),
         ],
-        accumulators: Vec::new(),
+        ..Plan::default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! An operator sees one batch at a time. `None` instead of a batch means that the stream above gives nothing at this batch
 //! time, which only windows bring about (their slide may be longer than the batch interval).
 
+pub(crate) mod broadcast;
 pub(crate) mod expiry;
 pub(crate) mod group;
 pub(crate) mod join;

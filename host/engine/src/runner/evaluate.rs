@@ -215,6 +215,7 @@ impl JobRunner {
             (Operator::Sort(settings), _) => sort::run(node, &input, settings).map(Some),
             (Operator::Take(rows), _) => take::run(node, &input, *rows).map(Some),
             (Operator::Repartition(count), _) => repartition::run(context, node, &input, *count).map(Some),
+            (_, Operation::Broadcast(broadcast)) => broadcast.run(context, &input).map(|()| None),
             (_, Operation::Window(window)) => window.run(context, node, input),
             (_, Operation::ReduceWindow(window)) => window.run(context, node, input),
             (_, Operation::ReduceSession(sessions)) => sessions.run(context, node, input).map(Some),

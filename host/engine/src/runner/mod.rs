@@ -36,7 +36,9 @@ use tracing::debug;
 use self::commit::Pending;
 use self::output::{Delivery, OutputThread};
 use crate::accumulators::Accumulators;
+use crate::broadcasts::Broadcasts;
 use crate::error::{Error, Result};
+use crate::operators::broadcast::BroadcastOperator;
 use crate::operators::map_with_state::MapWithState;
 use crate::operators::reduce_session::ReduceSessionOperator;
 use crate::operators::reduce_window::ReduceWindowOperator;
@@ -64,6 +66,7 @@ pub struct JobRunner {
     in_flight: Option<BatchInFlight>,
     operators: Vec<Operation>,
     accumulators: Accumulators,
+    broadcasts: Broadcasts,
     clock: Arc<dyn Clock>,
     pool: Arc<ComputePool>,
     listener: Arc<dyn Listener>,
@@ -106,6 +109,7 @@ enum Operation {
     UpdateFilter(UpdateFilter),
     MapWithState(MapWithState),
     ReduceSession(ReduceSessionOperator),
+    Broadcast(BroadcastOperator),
 }
 
 impl Operation {
@@ -118,6 +122,7 @@ impl Operation {
             Self::UpdateFilter(operator) => Some(operator),
             Self::MapWithState(operator) => Some(operator),
             Self::ReduceSession(operator) => Some(operator),
+            Self::Broadcast(operator) => Some(operator),
         }
     }
 
@@ -130,6 +135,7 @@ impl Operation {
             Self::UpdateFilter(operator) => Some(operator),
             Self::MapWithState(operator) => Some(operator),
             Self::ReduceSession(operator) => Some(operator),
+            Self::Broadcast(operator) => Some(operator),
         }
     }
 }
@@ -337,6 +343,7 @@ impl JobRunner {
             }
         };
         let lost = self.tell_of(&polled);
+        self.broadcasts.refresh(&*self.function, &*self.listener)?;
         // What the job's code had before this batch (making window totals again, say) is none of it.
         drop(self.function.take_updates());
         let Evaluated { mut counts, phases, outputs } = self.evaluate(batch_time, polled, stop)?;

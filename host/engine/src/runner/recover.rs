@@ -14,8 +14,10 @@ use super::commit::Pending;
 use super::output::{self, OutputThread};
 use super::{JobRunner, Operation, Source};
 use crate::accumulators::Accumulators;
+use crate::broadcasts::Broadcasts;
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::operators::broadcast::BroadcastOperator;
 use crate::operators::map_with_state::MapWithState;
 use crate::operators::reduce_session::ReduceSessionOperator;
 use crate::operators::reduce_window::ReduceWindowOperator;
@@ -56,6 +58,9 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
     let summary = Summary { accumulators: accumulators.totals(), ..Summary::default() };
     let (epoch, last) = recovered.last.map_or((millpond_core::Epoch(0), None), |(epoch, last)| (epoch, Some(last)));
     let nodes = recovered.nodes;
+    // Before anything is restored: that may call user code.
+    let broadcasts = std::mem::take(&mut parts.broadcasts);
+    let broadcasts = Broadcasts::start(parts.graph.plan(), broadcasts, &*parts.function, &*parts.listener)?;
     if last.is_some() {
         restore_operators(&parts, &mut operators, nodes, &recovered.meta)?;
     }
@@ -74,6 +79,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
         in_flight: None,
         operators,
         accumulators,
+        broadcasts,
         clock: parts.clock,
         pool: parts.pool,
         listener: parts.listener,
@@ -99,6 +105,11 @@ fn check_parts(parts: &JobParts) -> Result<()> {
     for (name, _) in parts.graph.sinks() {
         if !parts.sinks.contains_key(name) {
             return missing("sink", name);
+        }
+    }
+    for (name, _) in parts.graph.broadcasts() {
+        if !parts.broadcasts.contains_key(name) {
+            return missing("broadcast", name);
         }
     }
     for (name, input, output) in parts.graph.transforms() {
@@ -161,6 +172,7 @@ fn operations(parts: &JobParts, parallelism: usize) -> Result<Vec<Operation>> {
                     Operation::UpdateFilter(UpdateFilter::new(node, input.key_columns))
                 }
             }
+            Operator::Broadcast(number) => Operation::Broadcast(BroadcastOperator::new(node, *number)),
             _ => Operation::Stateless,
         })
     };

@@ -144,6 +144,7 @@ impl World {
             graph: StreamGraph::try_new(self.plan.clone(), INTERVAL)?,
             function: Arc::clone(&self.function) as _,
             transforms: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
             sources: BTreeMap::from([("in".to_owned(), source)]),
             sinks: BTreeMap::from([("out".to_owned(), sink)]),
             store,

@@ -13,7 +13,7 @@ use millpond_core::plan::{
     ColumnMerge, Join, JoinKind, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
 };
 use millpond_core::schema::{COLUMNS_MAX, DEPTH_MAX, DURATION, TIMESTAMP, is_decimal, is_nested, list_of, map_of};
-use millpond_core::{Accumulator, AccumulatorKind, Node, NodeId, Operator, Plan};
+use millpond_core::{Accumulator, AccumulatorKind, Broadcast, Node, NodeId, Operator, Plan};
 
 use super::lift;
 use crate::bindings::job::millpond::plugin::{dataflow, types};
@@ -21,6 +21,7 @@ use crate::error::{Error, Place, Result, is_printable, printable};
 
 const NODES_MAX: usize = 1024;
 pub(crate) const ACCUMULATORS_MAX: usize = 256;
+const BROADCASTS_MAX: usize = 256;
 const NODE_NAME_BYTES_MAX: usize = 128;
 const COLUMN_NAME_BYTES_MAX: usize = 256;
 /// Only for pictures: what is longer is cut.
@@ -31,7 +32,8 @@ pub(crate) fn plan(place: &Place, raw: dataflow::Plan) -> Result<Plan> {
     size(place, || "the plan".into(), "nodes", raw.nodes.len(), NODES_MAX)?;
     let nodes = raw.nodes.into_iter().enumerate().map(|(number, raw)| node(place, number, raw));
     let nodes = nodes.collect::<Result<_>>()?;
-    Ok(Plan { nodes, accumulators: accumulators(place, raw.accumulators)? })
+    let accumulators = accumulators(place, raw.accumulators)?;
+    Ok(Plan { nodes, accumulators, broadcasts: broadcasts(place, raw.broadcasts)? })
 }
 
 fn accumulators(place: &Place, raw: Vec<dataflow::Accumulator>) -> Result<Vec<Accumulator>> {
@@ -45,6 +47,26 @@ fn accumulators(place: &Place, raw: Vec<dataflow::Accumulator>) -> Result<Vec<Ac
         Ok(Accumulator { kind: accumulator_kind(raw.kind), name: raw.name })
     };
     raw.into_iter().enumerate().map(accumulator).collect()
+}
+
+fn broadcasts(place: &Place, raw: Vec<dataflow::Broadcast>) -> Result<Vec<Broadcast>> {
+    if raw.len() > BROADCASTS_MAX {
+        let (place, subject) = (Box::new(place.clone()), "the plan".into());
+        return Err(Error::PlanSize {
+            place,
+            subject,
+            what: "broadcasts",
+            found: raw.len(),
+            min: 0,
+            max: BROADCASTS_MAX,
+        });
+    }
+    let broadcast = |(number, raw): (usize, dataflow::Broadcast)| {
+        name(place, || format!("broadcast {number}"), "name in the job file", &raw.name, NODE_NAME_BYTES_MAX)?;
+        let schema = schema(place, || format!("broadcast `{}`", raw.name), raw.schema)?;
+        Ok(Broadcast { schema, name: raw.name })
+    };
+    raw.into_iter().enumerate().map(broadcast).collect()
 }
 
 fn accumulator_kind(raw: dataflow::AccumulatorKind) -> AccumulatorKind {
@@ -118,6 +140,7 @@ fn operator(place: &Place, node: &str, columns: &SchemaRef, raw: dataflow::Opera
         Raw::WholeBatch(stage) => Operator::WholeBatch(printable(&stage.label, LABEL_BYTES_MAX)),
         Raw::Join(raw) => Operator::Join(join(raw)),
         Raw::Group => Operator::Group,
+        Raw::Broadcast(number) => Operator::Broadcast(number as usize),
     })
 }
 

@@ -130,6 +130,7 @@ impl Outside<'_> {
             graph,
             function: Arc::new(component),
             transforms: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
             sources: BTreeMap::from([("lines".to_owned(), source)]),
             sinks: BTreeMap::from([("out".to_owned(), sink)]),
             store: Box::new(FileStateStore::open(state)?),

@@ -180,6 +180,7 @@ impl<'a> Shared<'a> {
             graph,
             function: Arc::new(component),
             transforms: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
             sources: BTreeMap::from([(
                 "lines".to_owned(),
                 SourceBinding { receiver, on_bad_record: OnBadRecord::Skip },

@@ -197,6 +197,8 @@ pub const JOBS_WITH_CONTEXT: &[(&str, WithContext)] = &[
         ctx.union(&[rows.filter(|(_, n)| n > 1), rows.map_values::<i64>(|n| -n), rows])
     }),
     ("accumulators", accumulators),
+    ("broadcasts", broadcasts),
+    ("rates", rates),
 ];
 
 const SECONDS_1: Duration = Duration::from_secs(1);
@@ -254,6 +256,29 @@ pub fn operators(ctx: &mut StreamingContext) {
         }
         None => ctx.refuse(format!("there is no job `{name}`")),
     }
+}
+
+/// A value from outside: numbers by text.
+fn rates(ctx: &StreamingContext) -> DStream<Pair> {
+    let rates = ctx.broadcast_map::<String, i64>("rates");
+    ctx.source::<Pair>("in").map::<Pair>(move |(key, n)| (key, n * rates.get(key).unwrap_or(1)))
+}
+
+/// Values from outside and from a stream, in every kind of call.
+fn broadcasts(ctx: &StreamingContext) -> DStream<Pair> {
+    let rates = ctx.broadcast_map::<String, i64>("rates");
+    let rows = ctx.source::<Pair>("in");
+    let newest = rows.sort_by(|(key, n)| (key, n)).broadcast("newest");
+    let counts = rows.count_by_key().broadcast_map("counts");
+    let note = move |(key, n): (&str, i64)| {
+        let all = newest.rows().iter().map(|(key, n)| format!("{key}{n}")).collect::<Vec<_>>().join(",");
+        (format!("{key}: {all}"), n * rates.get(key).unwrap_or(1) + counts.entries().get(key).unwrap_or(0))
+    };
+    let add = move |values: Values<'_, i64>, old: Option<i64>| {
+        Some(old.unwrap_or(0) + values.sum() * rates.get("a").unwrap_or(1) + newest.rows().len() as i64)
+    };
+    let merge = move |left: i64, right: i64| left.max(right).min(rates.get("most").unwrap_or(i64::MAX));
+    rows.map_owned(note).union(&rows.update_state_by_key(add)).union(&rows.reduce_by_key(merge))
 }
 
 /// Every kind of accumulator, in every kind of call.

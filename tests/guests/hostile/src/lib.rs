@@ -5,7 +5,8 @@
 //! - `graph`: `pass` (default: source `lines` -> stage `pass` -> sink `out`), `types` (the same with a column of every
 //!   type), `whole` (a whole-batch node that passes the rows of its first input on) or `keyed` (word counts through every kind of call; see `plans.rs`).
 //! - `behaviour`: what it does wrong; none = it behaves. See `behaviour.rs`, `plans.rs`.
-//! - `in`: the call that misbehaves: `plan`, `run-stage` (default), `merge`, `subtract`, `update`, `map-with-state` or `run-batch`.
+//! - `in`: the call that misbehaves: `plan`, `run-stage` (default), `merge`, `subtract`, `update`, `map-with-state`, `run-batch` or
+//!   `set-broadcast`.
 //! - `on`: misbehaves only for a batch that has this text in its first column.
 //! - `bytes`: how much, for behaviours that are about size.
 
@@ -54,6 +55,15 @@ impl Guest for Hostile {
         let plan = plans::plan(&settings);
         settings::set(settings);
         plan
+    }
+
+    fn set_broadcast(_number: u32, value: Batch) -> Result<(), Failure> {
+        let settings = settings::get();
+        if settings.misbehaves("set-broadcast", &value) {
+            behaviour::before(&settings);
+            behaviour::failure(&settings)?;
+        }
+        Ok(())
     }
 
     fn run_stage(node: u32, _task: TaskInfo, input: Batch) -> Result<StageOutput, Failure> {

@@ -2,7 +2,7 @@
 
 use crate::bindings::exports::millpond::plugin::job_guest::JobPlan;
 use crate::bindings::millpond::plugin::dataflow::{
-    Accumulator, AccumulatorKind, MapWithState, Merge, Node, Operator, Reduce, ReduceWindow, Stage, UpdateState, Window,
+    Accumulator, AccumulatorKind, Broadcast, MapWithState, Merge, Node, Operator, Reduce, ReduceWindow, Stage, UpdateState, Window,
 };
 use crate::bindings::millpond::plugin::types::{DataType, Field};
 use crate::settings::Settings;
@@ -53,7 +53,18 @@ pub fn plan(settings: &Settings) -> Result<JobPlan, String> {
         "plan-not-utf8" => nodes[1].name = unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) },
         _ => {}
     }
-    Ok(JobPlan { nodes, accumulators: accumulators(settings) })
+    Ok(JobPlan { nodes, accumulators: accumulators(settings), broadcasts: broadcasts(settings) })
+}
+
+/// A value of lines, where it matters.
+fn broadcasts(settings: &Settings) -> Vec<Broadcast> {
+    let lines = |name: &str| Broadcast { name: name.into(), schema: vec![field("line", DataType::Utf8, false)] };
+    match settings.behaviour.as_str() {
+        "plan-broadcast-empty-name" => vec![lines("")],
+        "plan-broadcasts-many" => (0..257).map(|number| lines(&format!("b{number}"))).collect(),
+        _ if settings.call == "set-broadcast" => vec![lines("known")],
+        _ => Vec::new(),
+    }
 }
 
 /// Some only where they matter: a summary shows them.
