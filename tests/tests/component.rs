@@ -15,8 +15,8 @@ const ACCUMULATORS: &str = "millpond:plugin/accumulators@0.1.0";
 const TYPES: [&str; 2] = ["millpond:plugin/types@0.1.0", "millpond:plugin/dataflow@0.1.0"];
 const JOB_GUEST: &str = "millpond:plugin/job-guest@0.1.0";
 
-/// Well above what they are (some 50 KB), and well below what a careless dependency makes of them.
-const COMPONENT_BYTES_MAX: usize = 200_000;
+/// Well above what they are (some 200 KB), and well below what a careless dependency makes of them.
+const COMPONENT_BYTES_MAX: usize = 400_000;
 
 /// The names of all imports and exports: of the component, and of the modules in it.
 #[derive(Default)]
