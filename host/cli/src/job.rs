@@ -136,18 +136,7 @@ impl LoadedJob {
     ///
     /// **Errors**: MP0508.
     pub fn open_broadcasts(&self) -> Result<BTreeMap<String, Box<dyn BroadcastSource>>> {
-        let mut broadcasts = BTreeMap::new();
-        for (name, schema) in self.graph.broadcasts() {
-            let Some(Defined { spec, .. }) = self.file.broadcasts.get(name) else { continue };
-            let broadcast = spec.open(OpenBroadcast {
-                name: name.to_owned(),
-                job_dir: self.file.dir.clone(),
-                schema: Arc::clone(schema),
-                bytes_max: self.file.limits.broadcast_bytes,
-            })?;
-            broadcasts.insert(name.to_owned(), broadcast);
-        }
-        Ok(broadcasts)
+        open_broadcasts(&self.file, &self.graph)
     }
 
     /// Opens the sources.
@@ -194,6 +183,25 @@ impl LoadedJob {
         }
         Ok(sinks)
     }
+}
+
+/// Opens the values of broadcasts, and reads them.
+pub(crate) fn open_broadcasts(
+    file: &JobFile,
+    graph: &StreamGraph,
+) -> Result<BTreeMap<String, Box<dyn BroadcastSource>>> {
+    let mut broadcasts = BTreeMap::new();
+    for (name, schema) in graph.broadcasts() {
+        let Some(Defined { spec, .. }) = file.broadcasts.get(name) else { continue };
+        let broadcast = spec.open(OpenBroadcast {
+            name: name.to_owned(),
+            job_dir: file.dir.clone(),
+            schema: Arc::clone(schema),
+            bytes_max: file.limits.broadcast_bytes,
+        })?;
+        broadcasts.insert(name.to_owned(), broadcast);
+    }
+    Ok(broadcasts)
 }
 
 /// The engine that runs components, with compiled code kept in the user's cache folder.

@@ -18,7 +18,7 @@ use millpond_wasm::JobComponent;
 use super::case::{Case, bad};
 use super::expected::Batches;
 use crate::error::{Error, Result, did_you_mean};
-use crate::job::LoadedJob;
+use crate::job::{LoadedJob, open_broadcasts};
 use crate::job_file::JobFile;
 
 /// When cases begin, milliseconds since the Unix epoch: 2023-11-14T22:13:20Z, as in `millpond-test`.
@@ -173,6 +173,7 @@ impl Prepared {
             graph: self.graph.clone(),
             function: Arc::new(self.component.clone()),
             transforms: self.transforms.clone(),
+            broadcasts: open_broadcasts(&self.file, &self.graph)?,
             sources: outside.receivers.iter().map(source).collect(),
             sinks: outside.sinks.iter().map(sink).collect(),
             store: Box::new(outside.store.clone()),

@@ -134,6 +134,7 @@ impl Job {
             graph: StreamGraph::try_new(plan(), INTERVAL_MS)?,
             function: Arc::new(FakeFunction::new()),
             transforms: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
             sources: sources.into_iter().map(|(name, receiver)| (name.to_owned(), source(receiver))).collect(),
             sinks: BTreeMap::from([(
                 "out".to_owned(),
@@ -195,7 +196,7 @@ fn plan() -> Plan {
             node("join", join, &[0, 1], &joined, 1),
             node("sink out", Operator::Sink("out".to_owned()), &[2], &joined, 0),
         ],
-        accumulators: Vec::new(),
+        ..Plan::default()
     }
 }
 

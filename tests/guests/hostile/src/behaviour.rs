@@ -109,11 +109,12 @@ pub fn failure(settings: &Settings) -> Result<(), Failure> {
     Err(Failure { code, message: "no more\u{1b}[31m".into() })
 }
 
-pub fn rejections(settings: &Settings, rows: u32, calls: u32) -> Vec<Rejection> {
+pub fn rejections(settings: &Settings, rows: u32, calls: u32, broadcasts: u32) -> Vec<Rejection> {
     let reject = |row: u32, reason: &str| Rejection { row, reason: reason.into() };
     match settings.behaviour.as_str() {
         "reject-all" => (0..rows).map(|row| reject(row, "not today")).collect(),
         "count-calls" => vec![reject(0, &calls.to_string())],
+        "count-broadcasts" => vec![reject(0, &broadcasts.to_string())],
         "too-many-rejections" => (0..=rows).map(|row| reject(row, "no")).collect(),
         "rejection-past-end" => vec![reject(rows, "no")],
         "rejections-unordered" => vec![reject(1, "no"), reject(0, "no")],

@@ -34,6 +34,7 @@ struct Hostile;
 
 thread_local! {
     static CALLS: Cell<u32> = const { Cell::new(0) };
+    static BROADCASTS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// How many calls this instance has had, this one included.
@@ -58,6 +59,7 @@ impl Guest for Hostile {
     }
 
     fn set_broadcast(_number: u32, value: Batch) -> Result<(), Failure> {
+        BROADCASTS.set(BROADCASTS.get() + 1);
         let settings = settings::get();
         if settings.misbehaves("set-broadcast", &value) {
             behaviour::before(&settings);
@@ -75,7 +77,7 @@ impl Guest for Hostile {
         behaviour::before(&settings);
         behaviour::failure(&settings)?;
         let rows = input.rows;
-        let rejected = behaviour::rejections(&settings, rows, calls);
+        let rejected = behaviour::rejections(&settings, rows, calls, BROADCASTS.get());
         let batch = behaviour::corrupt(&settings, calls::stage(&settings, node, input));
         Ok(StageOutput { batch, rejected })
     }

@@ -62,6 +62,7 @@ fn broadcasts(settings: &Settings) -> Vec<Broadcast> {
     match settings.behaviour.as_str() {
         "plan-broadcast-empty-name" => vec![lines("")],
         "plan-broadcasts-many" => (0..257).map(|number| lines(&format!("b{number}"))).collect(),
+        "count-broadcasts" => vec![lines("known")],
         _ if settings.call == "set-broadcast" => vec![lines("known")],
         _ => Vec::new(),
     }
