@@ -65,6 +65,7 @@ impl Running {
             graph,
             function: Arc::new(component.clone()),
             transforms: BTreeMap::new(),
+            broadcasts: BTreeMap::new(),
             sources: BTreeMap::from([("readings".to_owned(), receiver)]),
             sinks: BTreeMap::from([("out".to_owned(), output)]),
             store,
