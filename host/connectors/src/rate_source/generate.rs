@@ -3,8 +3,8 @@
 //! | column | value |
 //! |---|---|
 //! | boolean | half of them true |
-//! | int64 | 0 up to `keys`, not included; the row's number if it is the column `sequence` |
-//! | float64 | 0 up to 1, not included |
+//! | int8 to int64, uint8 to uint64, date, duration, decimal | 0 up to `keys`, not included, as far as the type goes; an int64 column `sequence` has the row's number |
+//! | float32, float64 | 0 up to 1, not included |
 //! | utf8 | `words` words, each of `k0`, `k1` ... up to `keys` |
 //! | binary | 8 bytes, `keys` different ones |
 //! | timestamp | 2024-01-01T00:00:00Z, and one millisecond more with each row |
@@ -17,12 +17,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, StringArray, StructArray,
-    TimestampMicrosecondArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Float32Array, Float64Array, Int64Array, ListArray,
+    MapArray, PrimitiveArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
-use millpond_core::schema::{TIMESTAMP, describe};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Field, FieldRef, Int8Type, Int16Type, Int32Type,
+    Int64Type, SchemaRef, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use millpond_core::schema::{TIMESTAMP, describe, type_name};
 
 use super::RateSourceOptions;
 use crate::{Error, Result};
@@ -102,7 +105,27 @@ impl Generator {
         let key = |random: u64| below(random, self.keys);
         match field.data_type() {
             DataType::Boolean => Arc::new(BooleanArray::new(at.map(|random| random & 1 == 1).collect(), nulls)),
-            DataType::Int64 => Arc::new(Int64Array::new(at.map(|random| key(random).cast_signed()).collect(), nulls)),
+            DataType::Int8 => whole::<Int8Type>(at, self.keys, nulls),
+            DataType::Int16 => whole::<Int16Type>(at, self.keys, nulls),
+            DataType::Int32 => whole::<Int32Type>(at, self.keys, nulls),
+            DataType::Int64 => whole::<Int64Type>(at, self.keys, nulls),
+            DataType::UInt8 => whole::<UInt8Type>(at, self.keys, nulls),
+            DataType::UInt16 => whole::<UInt16Type>(at, self.keys, nulls),
+            DataType::UInt32 => whole::<UInt32Type>(at, self.keys, nulls),
+            DataType::UInt64 => whole::<UInt64Type>(at, self.keys, nulls),
+            DataType::Date32 => whole::<Date32Type>(at, self.keys, nulls),
+            DataType::Duration(TimeUnit::Microsecond) => whole::<DurationMicrosecondType>(at, self.keys, nulls),
+            DataType::Decimal128(precision, _) => {
+                // As many digits as there are: `keys` of them at most.
+                let keys = 10_u64.checked_pow(u32::from(*precision)).map_or(self.keys, |most| most.min(self.keys));
+                let values = at.map(|random| i128::from(below(random, keys))).collect();
+                let decimals = PrimitiveArray::<Decimal128Type>::new(values, nulls);
+                Arc::new(decimals.with_data_type(field.data_type().clone()))
+            }
+            DataType::Float32 => {
+                let share = |random: u64| (random >> 40) as f32 / (1_u64 << 24) as f32;
+                Arc::new(Float32Array::new(at.map(share).collect(), nulls))
+            }
             // 53 bits are what a float holds exactly.
             DataType::Float64 => {
                 let share = |random: u64| (random >> 11) as f64 / (1_u64 << 53) as f64;
@@ -171,13 +194,24 @@ fn spread(chance: Chance, places: &[u64], nulls: Option<&NullBuffer>, items_max:
     (OffsetBuffer::from_lengths(lengths.collect::<Vec<_>>()), items)
 }
 
+/// Whole numbers from 0, below `keys` and not above what the type holds.
+fn whole<T: ArrowPrimitiveType>(at: impl Iterator<Item = u64>, keys: u64, nulls: Option<NullBuffer>) -> ArrayRef
+where
+    T::Native: TryFrom<u64>,
+{
+    // Half of what so many bits can say: signed types hold it, too.
+    let bits = u32::try_from(size_of::<T::Native>() * 8).unwrap_or(64);
+    let keys = 1_u64.checked_shl(bits - 1).map_or(keys, |most| most.min(keys));
+    let values = at.map(|random| T::Native::try_from(below(random, keys)).unwrap_or_default());
+    Arc::new(PrimitiveArray::<T>::new(values.collect(), nulls))
+}
+
 fn can_make(data_type: &DataType) -> bool {
-    let plain = [DataType::Boolean, DataType::Int64, DataType::Float64, DataType::Utf8, DataType::Binary, TIMESTAMP];
     match data_type {
         DataType::Struct(fields) => fields.iter().all(|field| can_make(field.data_type())),
         DataType::List(item) => can_make(item.data_type()),
         DataType::Map(entries, _) => can_make(entries.data_type()),
-        other => plain.contains(other),
+        other => type_name(other).is_some(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The rate source: the same rows again, once each, at the clock's pace.
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 use millpond_core::BatchTime;
 use millpond_core::schema::{TIMESTAMP, list_of, map_of};
 use millpond_testkit::ManualClock;
@@ -127,6 +129,28 @@ fn columns_inside_of_columns_are_made_too() {
     let entries = all.column(1).as_map();
     assert!((0..5000).all(|row| entries.value_length(row) <= 1));
     assert!((2000..3000).contains(&entries.keys().len()));
+}
+
+#[test]
+fn every_width_of_number_is_made() {
+    use DataType::{Date32, Decimal128, Duration, Float32, Int8, Int16, Int32, UInt8, UInt16, UInt32, UInt64};
+    let types = [Int8, Int16, Int32, UInt8, UInt16, UInt32, UInt64, Date32, Duration(TimeUnit::Microsecond), Float32];
+    let types = types.into_iter().chain([Decimal128(2, 1), Decimal128(38, 0)]);
+    let fields: Vec<Field> =
+        types.enumerate().map(|(column, data_type)| Field::new(column.to_string(), data_type, true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    for keys in [1_u64, 300, u64::MAX] {
+        let options = json!({ "max-rows": 5000, "keys": keys });
+        let mut receiver = open_with(options, Arc::clone(&schema), &ManualClock::new(0)).unwrap();
+        let poll = poll(&mut *receiver, 1);
+        let rows = read(&*receiver, &poll).remove(0);
+        assert_eq!(rows.schema(), schema);
+        let small = rows.column(0).as_primitive::<arrow::datatypes::Int8Type>();
+        assert!(small.iter().flatten().all(|value| value >= 0), "{keys}");
+        let decimals = rows.column(10).as_primitive::<arrow::datatypes::Decimal128Type>();
+        assert!(decimals.iter().flatten().all(|value| (0..100).contains(&value)), "{keys}");
+        assert!(keys == 1 || small.iter().flatten().max() > Some(100), "{keys}");
+    }
 }
 
 /// The same 5000 rows as one split.
