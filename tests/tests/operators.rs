@@ -88,8 +88,8 @@ fn a_closure_that_panics_fails_the_job_with_its_message_and_the_node() {
         let name = format!("panic in {name}");
         let test = JobTest::new(millpond_job()).param("job", &name);
         let mut job = test.function(loader.load(&name)).start();
-        job.feed("in", [("a".to_owned(), 1)]);
-        job.feed("in", [("a".to_owned(), 2)]);
+        job.feed("in", [("a".to_owned(), 1i64)]);
+        job.feed("in", [("a".to_owned(), 2i64)]);
         let error = job.try_batch().expect_err(&name);
         let message = error.to_string();
         assert_eq!(error.code().0, "MP0301", "{name}: {message}");

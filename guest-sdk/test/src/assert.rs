@@ -34,7 +34,7 @@ impl RunningJob {
     /// # .start();
     /// job.feed("lines", ["to be or not to be".to_owned()]);
     /// job.batch();
-    /// job.assert_rows("counts", [("be".to_owned(), 2), ("to".to_owned(), 3), ("or".to_owned(), 1)]);
+    /// job.assert_rows("counts", [("be".to_owned(), 2_i64), ("to".to_owned(), 3), ("or".to_owned(), 1)]);
     /// // the rows of sink `counts` after batch 1 are not the expected ones:
     /// //     word   count
     /// //   - "to"   3

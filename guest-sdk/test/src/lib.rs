@@ -20,12 +20,12 @@
 //! let mut job = JobTest::new(millpond::Job::new(count_words)).start(); // in a plugin: JobTest::new(millpond_job())
 //! job.feed("lines", ["to be or not to be".to_owned()]);
 //! job.batch();
-//! job.assert_rows("counts", [("be".to_owned(), 2), ("not".to_owned(), 1), ("or".to_owned(), 1), ("to".to_owned(), 2)]);
+//! job.assert_rows("counts", [("be".to_owned(), 2_i64), ("not".to_owned(), 1), ("or".to_owned(), 1), ("to".to_owned(), 2)]);
 //!
 //! job.restart_with_parallelism(5); // as after a crash, from the newest commit, with more partitions
 //! job.feed("lines", ["be".to_owned()]);
 //! job.batch();
-//! job.assert_state("totals", [("be".to_owned(), 3), ("not".to_owned(), 1), ("or".to_owned(), 1), ("to".to_owned(), 2)]);
+//! job.assert_state("totals", [("be".to_owned(), 3), ("not".to_owned(), 1), ("or".to_owned(), 1), ("to".to_owned(), 2_i64)]);
 //! ```
 //!
 //! | a test says | with |
@@ -299,9 +299,9 @@ impl RunningJob {
     /// job.feed_at("lines", Duration::from_millis(200), ["a".to_owned(), "b".to_owned()]);
     /// job.feed_at("lines", Duration::from_millis(2_500), ["c".to_owned()]);
     /// job.run_until(Duration::from_secs(3));
-    /// job.assert_rows("lines-in-3-s", [3]);
+    /// job.assert_rows("lines-in-3-s", [3_i64]);
     /// job.run_until(Duration::from_secs(4));
-    /// job.assert_rows("lines-in-3-s", [1]);
+    /// job.assert_rows("lines-in-3-s", [1_i64]);
     /// ```
     ///
     /// # Panics

@@ -134,7 +134,7 @@ fn a_total_that_leaves_its_range_fails_the_batch() {
     let mut running = JobTest::new(Job::new(job)).start();
     running.feed("in", [i64::MAX]);
     running.batch();
-    running.feed("in", [1]);
+    running.feed("in", [1i64]);
     let error = running.try_batch().expect_err("one more");
     assert_eq!(millpond_core::Classify::code(&error).0, "MP0802");
     assert_eq!(running.accumulator("bytes"), Some(i64::MAX.into()), "nothing of the batch counts");
@@ -142,8 +142,8 @@ fn a_total_that_leaves_its_range_fails_the_batch() {
     // Two partitions that come to more on the way, and to less in the end.
     let mut running = JobTest::new(Job::new(job)).start();
     running.feed("in", [i64::MAX]);
-    running.feed("in", [1]);
-    running.feed("in", [-7]);
+    running.feed("in", [1i64]);
+    running.feed("in", [-7i64]);
     running.batch();
     assert_eq!(running.accumulator("bytes"), Some((i64::MAX - 6).into()));
 }

@@ -125,11 +125,11 @@ fn batches_come_when_their_time_has_come() {
     job.run_until(Duration::from_secs(1));
     job.assert_no_rows("out");
     job.run_until(Duration::from_secs(2));
-    job.assert_rows("out", [2]);
+    job.assert_rows("out", [2i64]);
     assert!(words(|| job.assert_no_rows("out")).starts_with("batch 2 gives rows to sink `out`:\n"));
     // A second run to the same moment has nothing to do.
     job.run_until(Duration::from_secs(2));
-    job.assert_rows("out", [2]);
+    job.assert_rows("out", [2i64]);
 }
 
 #[test]

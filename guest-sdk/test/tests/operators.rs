@@ -224,7 +224,7 @@ fn kept_empty_keys_come_out_as_in_spark() {
             .sink("out");
     }
     let mut job = JobTest::new(Job::new(job)).start();
-    job.feed("in", [("a".to_owned(), 2)]);
+    job.feed("in", [("a".to_owned(), 2i64)]);
     job.batch();
     job.restart();
     job.batch();

@@ -180,7 +180,7 @@ fn a_state_that_is_misused_fails_the_job_with_node_and_key() {
     }
     for (job, what) in [(after_remove as fn(&mut StreamingContext), "after it had removed it"), (twice, "twice")] {
         let mut job = JobTest::new(Job::new(job)).start();
-        job.feed("in", [("ann".to_owned(), 1)]);
+        job.feed("in", [("ann".to_owned(), 1i64)]);
         let error = job.try_batch().expect_err("misuse").to_string();
         assert!(error.contains("node `visits`") && error.contains(what) && error.contains("\"ann\""), "{error}");
     }
@@ -207,7 +207,7 @@ fn a_state_that_times_out_can_be_neither_written_nor_removed() {
     }
     for job in [writes as fn(&mut StreamingContext), removes] {
         let mut job = JobTest::new(Job::new(job)).start();
-        job.feed("in", [("ann".to_owned(), 1)]);
+        job.feed("in", [("ann".to_owned(), 1i64)]);
         job.batch();
         // Exactly the timeout is not more than it.
         job.batch();
@@ -231,7 +231,7 @@ fn a_row_may_start_a_key_afresh_that_the_row_before_it_removed() {
         ctx.source::<Pair>("in").map_with_state(map).sink("out");
     }
     let mut job = JobTest::new(Job::new(job)).start();
-    job.feed("in", [1, 2, 3, 4].map(|n| ("ann".to_owned(), n)));
+    job.feed("in", [1i64, 2, 3, 4].map(|n| ("ann".to_owned(), n)));
     job.batch();
     assert_eq!(job.rows::<i64>("out"), [0, 1, 0, 3]);
 }

@@ -77,7 +77,7 @@ fn a_session_comes_out_once_with_its_times() {
     let mut job = JobTest::new(Job::new(counted)).param("gap", 2000).start();
     let start_ms = millpond_test::START_MS;
     for present in [true, false, true, false, false] {
-        job.feed("in", present.then(|| ("ann".to_owned(), 1)));
+        job.feed("in", present.then(|| ("ann".to_owned(), 1i64)));
         job.batch();
         assert_eq!(job.rows::<Session<i64>>("out"), []);
     }
@@ -94,7 +94,7 @@ fn a_gap_longer_than_time_never_ends() {
         ctx.source::<Pair>("in").count_by_key_and_session(Duration::from_millis(i64::MAX as u64)).sink("out");
     }
     let mut job = JobTest::new(Job::new(forever)).start();
-    job.feed("in", [("ann".to_owned(), 1)]);
+    job.feed("in", [("ann".to_owned(), 1i64)]);
     job.batch();
     job.advance(Duration::from_secs(1_000_000_000));
     job.batch();

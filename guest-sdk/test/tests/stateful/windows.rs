@@ -147,7 +147,7 @@ fn batches_between_windows_that_are_shorter_than_their_slide_count_nowhere() {
     let mut job = JobTest::new(Job::new(largest)).param("length", 2000).param("slide", 5000).start();
     let mut found = Vec::new();
     for n in 1..=10 {
-        job.feed("in", [("a".to_owned(), -n)]);
+        job.feed("in", [("a".to_owned(), -i64::from(n))]);
         job.batch();
         found.push(job.rows::<Pair>("out"));
     }

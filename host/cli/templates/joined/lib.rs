@@ -47,6 +47,6 @@ mod tests {
         job.assert_no_rows("paid");
         job.feed("payments", [Payment { order: 1, cents: 320 }, Payment { order: 9, cents: 100 }]);
         job.batch();
-        job.assert_rows("paid", [(1, ("bread".to_owned(), 320))]);
+        job.assert_rows("paid", [(1_i64, ("bread".to_owned(), 320_i64))]);
     }
 }

@@ -46,9 +46,9 @@ mod tests {
         job.batch();
         job.feed("visits", [visit("/", 1)]);
         job.batch();
-        job.assert_rows("traffic", [("/".to_owned(), 11), ("/about".to_owned(), 5)]);
+        job.assert_rows("traffic", [("/".to_owned(), 11_i64), ("/about".to_owned(), 5)]);
         job.batch();
         job.batch();
-        job.assert_rows("traffic", [("/".to_owned(), 1)]);
+        job.assert_rows("traffic", [("/".to_owned(), 1_i64)]);
     }
 }

@@ -30,10 +30,10 @@ mod tests {
         let mut job = JobTest::new(millpond_job()).param("top", 2).start();
         job.feed("lines", ["to be or not to be".to_owned()]);
         job.batch();
-        job.assert_rows_in_order("counts", [("be".to_owned(), 2), ("to".to_owned(), 2)]);
+        job.assert_rows_in_order("counts", [("be".to_owned(), 2_i64), ("to".to_owned(), 2)]);
         job.restart();
         job.feed("lines", ["to err".to_owned()]);
         job.batch();
-        job.assert_rows_in_order("counts", [("to".to_owned(), 3), ("be".to_owned(), 2)]);
+        job.assert_rows_in_order("counts", [("to".to_owned(), 3_i64), ("be".to_owned(), 2)]);
     }
 }
