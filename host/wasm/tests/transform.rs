@@ -98,7 +98,8 @@ fn interface_with_other_types_is_refused() {
         (core instance $i (instantiate $m))
         (func $f (canon lift (core func $i "f")))
         (instance $job (export "plan" (func $f)) (export "run-stage" (func $f)) (export "merge" (func $f))
-            (export "subtract" (func $f)) (export "update" (func $f)) (export "run-batch" (func $f)))
+            (export "subtract" (func $f)) (export "update" (func $f)) (export "run-batch" (func $f))
+            (export "map-with-state" (func $f)) (export "set-broadcast" (func $f)))
         (export "millpond:plugin/job-guest@0.1.0" (instance $job)))"#;
     let refused = |text: &str| {
         let bytes = wat::parse_str(text).unwrap();
