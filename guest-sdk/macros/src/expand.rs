@@ -259,7 +259,9 @@ fn as_column(row: &RowStruct) -> TokenStream {
             nullable: bool,
         ) -> ::core::result::Result<(Self::Columns, Validity), Failure> {
             let validity = read_struct(reader, nullable)?;
-            ::core::result::Result::Ok((Columns { #(#read),* }, validity))
+            let columns =
+                reader.within(&validity, |reader| ::core::result::Result::Ok(Columns { #(#read),* }))?;
+            ::core::result::Result::Ok((columns, validity))
         }
         fn write_column(columns: Self::Columns, validity: Validity, out: &mut Vec<Column>) {
             write_struct(validity, out);

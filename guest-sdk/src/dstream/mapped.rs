@@ -347,9 +347,10 @@ fn map_code<K: Key, V: Row, S: Row, M: Row>(
     Arc::new(move |input: UpdateInput, fields: &UpdateFields<'_>| {
         let (count, keys) = row::read_batch::<K>(input.keys, fields.keys)?;
         let (_, values) = row::read_batch::<V>(input.values, fields.values)?;
-        let (_, stored) = row::read_batch::<S>(input.states, fields.states)?;
-        let present = Bitmap::try_from_bytes(input.present, count)
-            .ok_or_else(|| bad_input(format!("`present` does not have one bit for each of {count} keys")))?;
+        let (states, stored, present) = row::read_states::<S>(input.states, fields.states, input.present)?;
+        if states != count {
+            return Err(bad_input(format!("{states} states for {count} keys")));
+        }
         let mut out = Mapped::<S, M>::default();
         for (key, group) in input.groups.windows(2).enumerate() {
             let (next, end) = (group[0] as usize, group[1] as usize);

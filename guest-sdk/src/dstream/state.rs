@@ -9,7 +9,6 @@ use crate::bindings::millpond::plugin::dataflow::{Operator, UpdateState};
 use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::bitmap::Bitmap;
 use crate::combine::overflow;
-use crate::failure::bad_input;
 use crate::plan::{Code, NodeName, UpdateFields, UpdateFn};
 use crate::row::{self, Key, Row, Sum};
 
@@ -216,9 +215,7 @@ fn update_code<V: Row, S: Row>(
 ) -> Arc<UpdateFn> {
     Arc::new(move |input: UpdateInput, fields: &UpdateFields<'_>| {
         let (_, values) = row::read_batch::<V>(input.values, fields.values)?;
-        let (keys, states) = row::read_batch::<S>(input.states, fields.states)?;
-        let present = Bitmap::try_from_bytes(input.present, keys)
-            .ok_or_else(|| bad_input(format!("`present` does not have one bit for each of {keys} keys")))?;
+        let (keys, states, present) = row::read_states::<S>(input.states, fields.states, input.present)?;
         let overflowed = Cell::new(false);
         let (mut new_states, mut keep) = (S::Columns::default(), Bitmap::default());
         for (key, group) in input.groups.windows(2).enumerate() {

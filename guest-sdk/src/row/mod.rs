@@ -34,6 +34,8 @@ pub use primitive::{Date, TimeDelta, Timestamp};
 pub use reader::ColumnReader;
 
 use crate::bindings::millpond::plugin::types::{Batch, Column, DataType, Failure, Field};
+use crate::bitmap::Bitmap;
+use crate::failure::bad_input;
 use crate::hash::Digest;
 
 /// The bitmap of a nullable column, least significant bit first: 1 = the row has a value. `None` = every row has one.
@@ -274,7 +276,23 @@ pub(crate) fn fields<T: Row>(name: &str) -> Vec<Field> {
 
 /// Checks a batch against its schema and turns it into columns.
 pub(crate) fn read_batch<T: Row>(batch: Batch, fields: &[Field]) -> Result<(usize, T::Columns), Failure> {
-    let mut reader = ColumnReader::try_new(batch, fields)?;
+    read_all::<T>(ColumnReader::try_new(batch, fields)?)
+}
+
+/// The same for states, of which those that are not present may hold any values.
+pub(crate) fn read_states<T: Row>(
+    batch: Batch,
+    fields: &[Field],
+    present: Vec<u8>,
+) -> Result<(usize, T::Columns, Bitmap), Failure> {
+    let keys = batch.rows as usize;
+    let present = Bitmap::try_from_bytes(present, keys)
+        .ok_or_else(|| bad_input(format!("`present` does not have one bit for each of {keys} keys")))?;
+    let (_, columns) = read_all::<T>(ColumnReader::try_new(batch, fields)?.only_meant(present.clone()))?;
+    Ok((keys, columns, present))
+}
+
+fn read_all<T: Row>(mut reader: ColumnReader<'_>) -> Result<(usize, T::Columns), Failure> {
     let columns = T::read(&mut reader)?;
     reader.finish()?;
     Ok((reader.rows(), columns))

@@ -36,7 +36,7 @@ impl NameColumn {
         let present = validity.clone().and_then(|bytes| Bitmap::try_from_bytes(bytes, rows));
         let mut numbers = Vec::with_capacity(rows);
         for (row, span) in offsets.windows(2).enumerate() {
-            if present.as_ref().is_some_and(|present| !present.get(row)) {
+            if !reader.is_meant(row) || present.as_ref().is_some_and(|present| !present.get(row)) {
                 numbers.push(0);
                 continue;
             }

@@ -13,6 +13,8 @@ pub struct ColumnReader<'a> {
     rows: usize,
     columns: std::vec::IntoIter<Column>,
     fields: std::slice::Iter<'a, Field>,
+    /// The rows whose values mean something; `None` = all.
+    meant: Option<Bitmap>,
 }
 
 impl<'a> ColumnReader<'a> {
@@ -25,7 +27,39 @@ impl<'a> ColumnReader<'a> {
                 fields.len()
             )));
         }
-        Ok(Self { rows: batch.rows as usize, columns: batch.columns.into_iter(), fields: fields.iter() })
+        let (columns, fields) = (batch.columns.into_iter(), fields.iter());
+        Ok(Self { rows: batch.rows as usize, columns, fields, meant: None })
+    }
+
+    /// The same for a batch of which some rows mean nothing: they may hold any values.
+    pub(crate) fn only_meant(mut self, meant: Bitmap) -> Self {
+        self.meant = Some(meant);
+        self
+    }
+
+    /// Reads columns that lie in one which may be null: where it is they may hold anything.
+    #[doc(hidden)]
+    pub fn within<R>(
+        &mut self,
+        validity: &Validity,
+        read: impl FnOnce(&mut Self) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let Some(valid) = validity.clone().and_then(|bytes| Bitmap::try_from_bytes(bytes, self.rows)) else {
+            return read(self);
+        };
+        let meant = (0..self.rows).fold(Bitmap::default(), |mut meant, row| {
+            meant.push(valid.get(row) && self.is_meant(row));
+            meant
+        });
+        let outer = self.meant.replace(meant);
+        let result = read(self);
+        self.meant = outer;
+        result
+    }
+
+    /// Whether the row's value means something.
+    pub(crate) fn is_meant(&self, row: usize) -> bool {
+        self.meant.as_ref().is_none_or(|meant| meant.get(row))
     }
 
     /// How many rows every column has.
@@ -48,9 +82,9 @@ impl<'a> ColumnReader<'a> {
         rows: usize,
         read: impl FnOnce(&mut Self) -> Result<R, Failure>,
     ) -> Result<R, Failure> {
-        let outer = std::mem::replace(&mut self.rows, rows);
+        let outer = (std::mem::replace(&mut self.rows, rows), self.meant.take());
         let result = read(self);
-        self.rows = outer;
+        (self.rows, self.meant) = outer;
         result
     }
 

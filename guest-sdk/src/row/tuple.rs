@@ -100,7 +100,8 @@ macro_rules! tuple {
 
             fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(Self::Columns, Validity), Failure> {
                 let validity = read_struct(reader, nullable)?;
-                Ok((($($part::read_column(reader, false)?.0,)+), validity))
+                let parts = reader.within(&validity, |reader| Ok(($($part::read_column(reader, false)?.0,)+)))?;
+                Ok((parts, validity))
             }
 
             fn write_column(columns: Self::Columns, validity: Validity, out: &mut Vec<Column>) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::make_comparator;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringArray, TimestampMicrosecondArray,
+    StringArray, StructArray, TimestampMicrosecondArray, make_array, new_null_array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::SortOptions;
@@ -46,6 +46,8 @@ enum Values {
         spans: Vec<(u64, u32)>,
         bytes: Vec<u8>,
         garbage: usize,
+        /// What a slot has that nothing was put into: no bytes, or the encoding of some value.
+        blank: Vec<u8>,
     },
 }
 
@@ -201,7 +203,12 @@ impl Column {
             DataType::Boolean => Values::Boolean(Segmented::default()),
             DataType::Int64 | DataType::Timestamp(..) => Values::Integer(Segmented::default()),
             DataType::Float64 => Values::Float(Segmented::default()),
-            _ => Values::Bytes { spans: Vec::new(), bytes: Vec::new(), garbage: 0 },
+            data_type => Values::Bytes {
+                spans: Vec::new(),
+                bytes: Vec::new(),
+                garbage: 0,
+                blank: if is_encoded(data_type) { blank(field) } else { Vec::new() },
+            },
         };
         // Whether an encoded value is null is in its encoding.
         let marked = field.is_nullable() && !is_encoded(field.data_type());
@@ -244,7 +251,7 @@ impl Column {
                 let array = array.as_primitive::<Float64Type>().values();
                 pairs.iter().for_each(|(row, slot)| values[*slot as usize] = array[*row as usize]);
             }
-            Values::Bytes { spans, bytes, garbage } => {
+            Values::Bytes { spans, bytes, garbage, .. } => {
                 let put = |slot: u32, value: &[u8]| {
                     let span = &mut spans[slot as usize];
                     if value.len() == span.1 as usize {
@@ -287,10 +294,10 @@ impl Column {
             Values::Float(values) => {
                 Arc::new(Float64Array::new(slots.iter().map(|slot| values[*slot as usize]).collect(), nulls))
             }
-            Values::Bytes { spans, bytes, .. } => {
-                let rows = slots.iter().map(|slot| {
-                    let (start, length) = spans[*slot as usize];
-                    &bytes[start as usize..start as usize + length as usize]
+            Values::Bytes { spans, bytes, blank, .. } => {
+                let rows = slots.iter().map(|slot| match spans[*slot as usize] {
+                    (_, 0) => blank.as_slice(),
+                    (start, length) => &bytes[start as usize..start as usize + length as usize],
                 });
                 if is_encoded(field.data_type()) {
                     let field = [Arc::new(field.clone())];
@@ -313,6 +320,27 @@ impl Column {
 fn is_encoded(data_type: &DataType) -> bool {
     use DataType::{Binary, Boolean, Float64, Int64, Timestamp, Utf8};
     !matches!(data_type, Boolean | Int64 | Timestamp(..) | Float64 | Utf8 | Binary)
+}
+
+/// The encoding of null, or of some value where there is no null.
+fn blank(field: &Field) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ColumnEncoder::exact(&blank_row(field), field.is_nullable()).append(0, &mut bytes);
+    bytes
+}
+
+fn blank_row(field: &Field) -> ArrayRef {
+    match field.data_type() {
+        data_type if field.is_nullable() => new_null_array(data_type, 1),
+        DataType::Struct(fields) => {
+            Arc::new(StructArray::new(fields.clone(), fields.iter().map(|field| blank_row(field)).collect(), None))
+        }
+        // Arrow's null rows lie over zeros and over empty lists.
+        data_type => {
+            let zeros = new_null_array(data_type, 1).to_data().into_builder().nulls(None).build();
+            make_array(zeros.expect("a column without its nulls is a column"))
+        }
+    }
 }
 
 /// Gives the bytes of rows for their slots.

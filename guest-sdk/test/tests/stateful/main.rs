@@ -4,6 +4,7 @@
 mod initial;
 mod map_with_state;
 mod sessions;
+mod types;
 mod windows;
 
 use std::collections::BTreeSet;

@@ -293,9 +293,10 @@ fn restore_operators(
             let last_slide = meta.get(&format!("{LAST_SLIDE}{}", node.name));
             let last_slide = last_slide.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).map(BatchTime);
             let pool = TimedPool::new(&parts.pool, &*parts.clock);
-            let is_new = !meta.contains_key(&format!("{BEGUN}{}", node.name));
+            let state = nodes.remove(&node.name);
+            let is_new = state.is_none() && !meta.contains_key(&format!("{BEGUN}{}", node.name));
             let context = Restore { pool, function: &*parts.function, is_new, last_slide };
-            operator.restore(nodes.remove(&node.name).unwrap_or_default(), &context)?;
+            operator.restore(state.unwrap_or_default(), &context)?;
         }
     }
     Ok(())
