@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millpond::{Row, StreamingContext, Timestamp};
+use millpond::{Date, Decimal, Row, StreamingContext, TimeDelta, Timestamp};
 use millpond_test::{JobTest, both, strategies};
 use millpond_tests::root;
 use proptest::prelude::*;
@@ -49,6 +49,41 @@ fn a_component_of_another_crate_is_found_out() {
     drop(JobTest::new(job).component(root().join("plugins/wordcount")).start());
 }
 
+/// A column of names.
+#[derive(Row, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Low,
+    #[row(rename = "so, so")]
+    Middle,
+    High,
+}
+
+/// One field of each kind that is narrower than its column's numbers, or has other limits.
+#[derive(Row, Clone, Debug, PartialEq)]
+struct Narrow {
+    signed: (i8, i16, i32),
+    unsigned: (u8, u16, u32, u64),
+    share: f32,
+    day: Date,
+    length: TimeDelta,
+    price: Decimal<10, 2>,
+    digit: Decimal<1, 1>,
+    most: Decimal<38, 4>,
+    level: Level,
+}
+
+/// The same, each optional.
+#[derive(Row, Clone, Debug, PartialEq)]
+struct MaybeNarrow {
+    signed: (Option<i8>, Option<i16>, Option<i32>),
+    unsigned: (Option<u8>, Option<u16>, Option<u32>, Option<u64>),
+    share: Option<f32>,
+    day: Option<Date>,
+    length: Option<TimeDelta>,
+    price: Option<Decimal<10, 2>>,
+    level: Option<Level>,
+}
+
 /// One field of each kind.
 #[derive(Row, Clone, Debug, PartialEq)]
 struct Everything {
@@ -63,6 +98,15 @@ struct Everything {
     list: Vec<Option<(String, i64)>>,
     map: BTreeMap<String, Vec<i64>>,
     maybe_pair: Option<(i64, bool)>,
+    narrow: Narrow,
+    each_maybe: MaybeNarrow,
+    maybe_narrow: Option<Narrow>,
+    narrows: Vec<Narrow>,
+    maybe_narrows: Vec<Option<MaybeNarrow>>,
+    levels: Vec<Level>,
+    prices: BTreeMap<Level, Vec<Decimal<10, 2>>>,
+    narrow_map: BTreeMap<Date, Narrow>,
+    words: BTreeMap<String, Option<Level>>,
 }
 
 proptest! {
@@ -91,4 +135,30 @@ fn random_rows_have_the_values_at_which_code_goes_wrong() {
     assert!(rows.iter().any(|row| row.maybe.is_none()) && rows.iter().any(|row| row.maybe.is_some()));
     let most = rows.iter().filter(|row| row.name == "a").count();
     assert!(most > 50, "rows of one key meet: {most}");
+}
+
+#[test]
+fn random_rows_have_the_ends_of_every_type_and_every_name() {
+    let mut runner = TestRunner::deterministic();
+    let tree = strategies::rows::<Everything>(2000..=2000).new_tree(&mut runner).expect("nothing is filtered out");
+    let rows = tree.current();
+    let any = |claim: fn(&Narrow) -> bool| rows.iter().any(|row| claim(&row.narrow));
+    assert!(any(|row| row.signed.0 == i8::MIN) && any(|row| row.signed.1 == i16::MAX));
+    assert!(any(|row| row.signed.2 == i32::MIN) && any(|row| row.unsigned.0 == u8::MAX));
+    assert!(any(|row| row.unsigned.1 == u16::MAX) && any(|row| row.unsigned.2 == u32::MAX));
+    assert!(any(|row| row.unsigned.3 == u64::MAX) && any(|row| row.unsigned.3 == 0));
+    assert!(any(|row| row.share == f32::MAX) && any(|row| row.share.is_infinite()));
+    assert!(any(|row| row.day.0 < 0) && any(|row| row.day.to_string() == "9999-12-31"));
+    assert!(any(|row| row.length.0 == i64::MIN) && any(|row| row.length.0 == 0));
+    assert!(any(|row| row.price.to_string() == "99999999.99") && any(|row| row.digit.to_string() == "-0.9"));
+    assert!(any(|row| row.most.units() == 10i128.pow(38) - 1));
+    for level in [Level::Low, Level::Middle, Level::High] {
+        assert!(rows.iter().any(|row| row.narrow.level == level && row.each_maybe.level == Some(level)));
+        assert!(rows.iter().any(|row| row.levels.contains(&level) && row.prices.contains_key(&level)));
+        assert!(rows.iter().any(|row| row.maybe_narrow.as_ref().is_some_and(|narrow| narrow.level == level)));
+        assert!(rows.iter().any(|row| row.narrow_map.values().any(|narrow| narrow.level == level)));
+        assert!(rows.iter().any(|row| row.words.values().any(|found| *found == Some(level))));
+    }
+    assert!(rows.iter().any(|row| row.maybe_narrow.is_none() && row.each_maybe.price.is_none()));
+    assert!(rows.iter().any(|row| row.narrows.len() > 1 && row.maybe_narrows.contains(&None)));
 }

@@ -245,6 +245,7 @@ fn as_column(row: &RowStruct) -> TokenStream {
         let (column, as_row) = (&field.column, as_row(field));
         quote! { #as_row::column_fields(#column, false, fields); }
     });
+    let leaf_names = each(row, |_, as_row| quote! { #as_row::leaf_names(leaves); });
     let read = each(row, |field, as_row| quote! { #field: #as_row::read_column(reader, false)?.0 });
     let write = each(row, |field, as_row| {
         quote! { #as_row::write_column(columns.#field, ::core::option::Option::None, out); }
@@ -254,6 +255,7 @@ fn as_column(row: &RowStruct) -> TokenStream {
             struct_field(name, nullable, #count, fields);
             #(#fields)*
         }
+        fn leaf_names(leaves: &mut Vec<&'static [&'static str]>) { #(#leaf_names)* }
         fn read_column(
             reader: &mut ColumnReader<'_>,
             nullable: bool,

@@ -209,8 +209,8 @@ impl<const PRECISION: u8, const SCALE: u8> Sum for Decimal<PRECISION, SCALE> {
 
     #[inline]
     fn add(&mut self, value: Self) -> bool {
-        // Both are far from the ends of 128 bits.
-        match Self::from_units(self.0 + value.0) {
+        // 128 bits hold one number of 38 digits, and not always two added.
+        match self.0.checked_add(value.0).and_then(Self::from_units) {
             Some(sum) => {
                 *self = sum;
                 true

@@ -228,6 +228,10 @@ impl<V: Element> Row for Vec<V> {
         V::column_fields("item", false, fields);
     }
 
+    fn leaf_names(leaves: &mut Vec<&'static [&'static str]>) {
+        V::leaf_names(leaves);
+    }
+
     fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(Self::Columns, Validity), Failure> {
         let (taken, validity) = reader.next(nullable)?;
         let offsets = taken.list()?;

@@ -166,6 +166,11 @@ impl<K: Single + Ord, V: Element> Row for BTreeMap<K, V> {
         V::column_fields("value", false, fields);
     }
 
+    fn leaf_names(leaves: &mut Vec<&'static [&'static str]>) {
+        K::leaf_names(leaves);
+        V::leaf_names(leaves);
+    }
+
     fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(Self::Columns, Validity), Failure> {
         let (taken, validity) = reader.next(nullable)?;
         let offsets = taken.map()?;

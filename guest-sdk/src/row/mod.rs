@@ -122,6 +122,13 @@ pub trait Row: Sized + 'static {
     #[doc(hidden)]
     fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>);
 
+    /// Appends, for each column without children, the names that are all it may have; none if any value of its type will do.
+    /// **Order**: that of the fields.
+    #[doc(hidden)]
+    fn leaf_names(leaves: &mut Vec<&'static [&'static str]>) {
+        leaves.push(&[]);
+    }
+
     /// Takes and checks the row as one column, and which rows are there if it is nullable and some are not.
     #[doc(hidden)]
     fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(Self::Columns, Validity), Failure>;

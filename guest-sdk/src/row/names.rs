@@ -127,6 +127,9 @@ macro_rules! __enum_row {
                 fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
                     leaf_field(name, DataType::Utf8, nullable, fields);
                 }
+                fn leaf_names(leaves: &mut Vec<&'static [&'static str]>) {
+                    leaves.push(<$name as $crate::Names>::NAMES);
+                }
                 fn read_column(
                     reader: &mut ColumnReader<'_>,
                     nullable: bool,

@@ -26,6 +26,10 @@ impl<T: Value> Row for Option<T> {
         T::column_fields(name, true, fields);
     }
 
+    fn leaf_names(leaves: &mut Vec<&'static [&'static str]>) {
+        T::leaf_names(leaves);
+    }
+
     fn read_column(reader: &mut ColumnReader<'_>, _nullable: bool) -> Result<(Self::Columns, Validity), Failure> {
         let rows = reader.rows();
         let (values, validity) = T::read_column(reader, true)?;

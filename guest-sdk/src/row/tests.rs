@@ -373,5 +373,11 @@ fn sums_that_leave_their_range_are_told() {
     assert!(!Sum::add(&mut price, Decimal::from_units(1).expect("1 digit")));
     assert!(Sum::add(&mut price, Decimal::from_units(-1).expect("1 digit")));
     assert_eq!(price.to_string(), "9.98");
+    let most = Decimal::<38, 4>::from_units(10i128.pow(38) - 1).expect("38 digits");
+    let least = Decimal::<38, 4>::from_units(1 - 10i128.pow(38)).expect("38 digits");
+    assert!(!Sum::add(&mut { most }, most), "twice as much does not even fit 128 bits");
+    assert!(!Sum::add(&mut { least }, least));
+    let mut both = most;
+    assert!(Sum::add(&mut both, least) && both.units() == 0);
     assert!("9.981".parse::<Decimal<3, 2>>().is_err() && "-9.9".parse::<Decimal<3, 2>>().is_ok());
 }

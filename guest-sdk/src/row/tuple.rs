@@ -27,6 +27,8 @@ impl Row for () {
         struct_field(name, nullable, 0, fields);
     }
 
+    fn leaf_names(_leaves: &mut Vec<&'static [&'static str]>) {}
+
     fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<((), Validity), Failure> {
         Ok(((), read_struct(reader, nullable)?))
     }
@@ -96,6 +98,10 @@ macro_rules! tuple {
             fn column_fields(name: &str, nullable: bool, fields: &mut Vec<Field>) {
                 struct_field(name, nullable, $count, fields);
                 $($part::column_fields($name, false, fields);)+
+            }
+
+            fn leaf_names(leaves: &mut Vec<&'static [&'static str]>) {
+                $($part::leaf_names(leaves);)+
             }
 
             fn read_column(reader: &mut ColumnReader<'_>, nullable: bool) -> Result<(Self::Columns, Validity), Failure> {
