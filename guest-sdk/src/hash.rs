@@ -60,7 +60,7 @@ fn short_word(bytes: &[u8]) -> u64 {
 /// The top byte says what it is: below `INEXACT` the words are the whole key, so equal digests are equal keys. Otherwise they
 /// are a hash, and the keys have to be compared as well.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
     low: u64,
     high: u64,
@@ -134,18 +134,37 @@ impl Digest {
     /// Of the bytes `text[start..end]`. Short ones are read in one go, with what stands behind them, and what does not belong to
     /// them is masked out: no branch depends on how long they are. Not the same digest as `of_bytes` gives: a table
     /// uses the one or the other.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_part(text: &[u8], start: usize, end: usize) -> Self {
-        let length = end - start;
-        if length > DIGEST_BYTES {
-            return Self::of_hash(bytes(0, &text[start..end]));
+        match Self::of_short_part(text, start, end) {
+            Some(digest) => digest,
+            None => Self::of_other_part(&text[start..end]),
         }
-        let words = match text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
-            Some(chunk) => u128::from_le_bytes(*chunk),
-            None => text[start..end].iter().rev().fold(0, |words, byte| words << 8 | u128::from(*byte)),
-        };
+    }
+
+    /// The same, if the part is short and not near the end of the text.
+    #[inline(always)]
+    pub(crate) fn of_short_part(text: &[u8], start: usize, end: usize) -> Option<Self> {
+        let length = end - start;
+        let chunk = text.get(start..).and_then(|rest| rest.first_chunk::<16>())?;
+        (length <= DIGEST_BYTES).then(|| Self::of_words(u128::from_le_bytes(*chunk), length))
+    }
+
+    #[inline(always)]
+    fn of_words(words: u128, length: usize) -> Self {
         let words = words & MASKS[length];
         Self { low: words as u64, high: (words >> 64) as u64 | (length as u64) << 56 }
+    }
+
+    /// Of a part that is long, or near the end of the text.
+    #[inline(never)]
+    fn of_other_part(part: &[u8]) -> Self {
+        match part.len() {
+            length @ 0..=DIGEST_BYTES => {
+                Self::of_words(part.iter().rev().fold(0, |words, byte| words << 8 | u128::from(*byte)), length)
+            }
+            _ => Self::of_hash(bytes(0, part)),
+        }
     }
 
     #[inline]

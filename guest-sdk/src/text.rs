@@ -68,52 +68,73 @@ const SPANS: usize = 256;
 /// `text[offsets[i]..offsets[i + 1]]`. The separator is ASCII.
 pub(crate) fn spans(text: &str, offsets: &[u32], separator: char, mut each: impl FnMut(&[Span])) {
     let pattern = ONES.wrapping_mul(separator as u64);
-    let mut found = Found { spans: [(0, 0); SPANS], count: 0 };
-    let mut ends = offsets.iter().skip(1).copied();
-    let mut start = 0;
-    // Where the row at hand ends; behind the last one nothing does.
-    let mut row_end = ends.next().unwrap_or(u32::MAX);
-    for (block, base) in text.as_bytes().chunks(BLOCK).zip((0u32..).step_by(BLOCK)) {
-        let mut matches = matches_of(block, pattern);
-        while matches != 0 {
-            let at = base + matches.trailing_zeros();
-            matches &= matches - 1;
-            // A condition before the loop: entering a loop costs an interruption check, and most pieces end no row.
-            if row_end <= at {
-                while row_end <= at {
-                    found.put(start, row_end, &mut each);
-                    start = row_end;
-                    row_end = ends.next().unwrap_or(u32::MAX);
+    let mut scan = Scan { text: text.as_bytes(), offsets, pattern, row: 0, start: 0, next: 0, matches: 0 };
+    let mut spans = [(0, 0); SPANS];
+    loop {
+        let count = scan.fill(&mut spans);
+        each(&spans[..count]);
+        if count < SPANS {
+            break;
+        }
+    }
+}
+
+/// A walk through texts.
+struct Scan<'a> {
+    text: &'a [u8],
+    offsets: &'a [u32],
+    /// The separator, eight times.
+    pattern: u64,
+    /// The text that the walk is in.
+    row: usize,
+    /// Where the piece at hand begins.
+    start: u32,
+    /// Where the next block begins.
+    next: usize,
+    /// A bit for each byte of the block before that is a separator and was not come to yet.
+    matches: u64,
+}
+
+/// Behind every place in the text.
+const END: u32 = u32::MAX - 1;
+
+impl Scan<'_> {
+    /// The next spans; less than there is room for = all that are left. Calls nothing, so that in wasm all that a turn needs stays in
+    /// registers.
+    #[inline(never)]
+    fn fill(&mut self, spans: &mut [Span; SPANS]) -> usize {
+        let Self { text, offsets, pattern, mut row, mut start, mut next, mut matches } = *self;
+        // Where the text at hand ends; behind the last one nothing does.
+        let end_of = |row: usize| offsets.get(row + 1).copied().unwrap_or(u32::MAX);
+        let (mut row_end, mut count) = (end_of(row), 0);
+        while count < SPANS {
+            // A condition before the loop: entering a loop costs an interruption check, and most blocks have a match left.
+            if matches == 0 {
+                while matches == 0 && next < text.len() {
+                    matches = matches_of(&text[next..], pattern);
+                    next += BLOCK;
                 }
             }
-            found.put(start, at, &mut each);
-            start = at + 1;
+            let at = if matches == 0 { END } else { (next - BLOCK) as u32 + matches.trailing_zeros() };
+            if at == END && row_end > END {
+                break;
+            }
+            let is_row_end = row_end <= at;
+            let end = if is_row_end { row_end } else { at };
+            // Without a branch on whether the piece is empty.
+            spans[count] = (start, end);
+            count += usize::from(end > start);
+            if is_row_end {
+                start = end;
+                row += 1;
+                row_end = end_of(row);
+            } else {
+                start = end + 1;
+                matches &= matches - 1;
+            }
         }
-    }
-    while row_end != u32::MAX {
-        found.put(start, row_end, &mut each);
-        start = row_end;
-        row_end = ends.next().unwrap_or(u32::MAX);
-    }
-    each(&found.spans[..found.count]);
-}
-
-/// Spans until there are many.
-struct Found {
-    spans: [Span; SPANS],
-    count: usize,
-}
-
-impl Found {
-    #[inline]
-    fn put(&mut self, start: u32, end: u32, each: &mut impl FnMut(&[Span])) {
-        // Without a branch on whether the piece is empty.
-        self.spans[self.count] = (start, end);
-        self.count += usize::from(end > start);
-        if self.count == SPANS {
-            each(&self.spans);
-            self.count = 0;
-        }
+        (self.row, self.start, self.next, self.matches) = (row, start, next, matches);
+        count
     }
 }
 

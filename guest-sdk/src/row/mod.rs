@@ -153,6 +153,13 @@ pub trait Row: Sized + 'static {
         None
     }
 
+    /// Appends the row that is `text[start..end]`, if rows are text; `false` = they are not.
+    #[doc(hidden)]
+    #[inline]
+    fn push_part(_columns: &mut Self::Columns, _text: &str, _start: usize, _end: usize) -> bool {
+        false
+    }
+
     /// Removes all rows, keeps the memory.
     fn clear(columns: &mut Self::Columns);
 

@@ -5,6 +5,7 @@ mod check;
 mod tests;
 
 use arrow::datatypes::SchemaRef;
+use millpond_core::plan::{ColumnMerge, Merge, Reduce};
 use millpond_core::{Node, NodeId, Operator, Plan};
 
 use crate::error::{Error, Result};
@@ -62,6 +63,17 @@ impl StreamGraph {
     #[must_use]
     pub fn consumers(&self, node: NodeId) -> &[NodeId] {
         &self.consumers[node.index()]
+    }
+
+    /// What a reduce merges, if nothing but keyed state of the same key takes its rows: then that merges them, in the table that
+    /// finds the states.
+    pub(crate) fn merged_in_state(&self, reduce: NodeId) -> Option<&[ColumnMerge]> {
+        let node = &self.plan.nodes[reduce.index()];
+        let Operator::Reduce(Reduce { merge: Merge::Columns(merges), .. }) = &node.operator else { return None };
+        let [only] = self.consumers(reduce) else { return None };
+        let state = &self.plan.nodes[only.index()];
+        let has_same_key = node.key_columns > 0 && state.key_columns == node.key_columns;
+        (matches!(state.operator, Operator::UpdateState { .. }) && has_same_key).then_some(merges)
     }
 
     /// Names and columns of the sources, each name once.

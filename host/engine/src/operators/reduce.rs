@@ -110,12 +110,7 @@ impl Merger<'_> {
             merged.push(take(column, &first_rows, None).map_err(Error::arrow(name))?);
         }
         match self.merge {
-            Merge::Columns(merges) => {
-                for (index, merge) in (key_columns..).zip(merges) {
-                    let overflow = |row| Ok(overflow(self.node.node, &rows, index, row));
-                    merged.push(self.merge_column(rows.column(index), *merge, &groups, &overflow)?);
-                }
-            }
+            Merge::Columns(merges) => merged.extend(merge_columns(self.node.node, merges, &rows, &groups)?),
             Merge::Custom => {
                 let (offsets, order) = order_by_group(&groups.group_of_row, groups.len());
                 let values =
@@ -153,7 +148,7 @@ impl Merger<'_> {
                 let key = key(row % pairs)?;
                 Ok(overflow_at(node, &key, node.key_columns + index, 0))
             };
-            merged.push(self.merge_column(&both, *merge, &groups, &overflow)?);
+            merged.push(merge_column(node, &both, *merge, &groups, &overflow)?);
         }
         columns::batch(&node.name, &older.schema(), merged, pairs)
     }
@@ -171,33 +166,48 @@ impl Merger<'_> {
         self.call_merge(&offsets, &pairs)
     }
 
-    /// `overflow` makes the error for a sum that leaves its range at a row.
-    fn merge_column(
-        &self,
-        column: &ArrayRef,
-        merge: ColumnMerge,
-        groups: &Groups,
-        overflow: &dyn Fn(usize) -> Result<Error>,
-    ) -> Result<ArrayRef> {
-        match merge {
-            ColumnMerge::Sum => match column.data_type() {
-                DataType::Int64 => sum_integers(column, groups, overflow),
-                DataType::Float64 => {
-                    let mut sums = vec![0.0; groups.len()];
-                    let values = column.as_primitive::<Float64Type>().values();
-                    groups.group_of_row.iter().zip(values).for_each(|(group, value)| sums[*group as usize] += value);
-                    Ok(Arc::new(Float64Array::from(sums)))
-                }
-                other => with_primitive!(
-                    other,
-                    T => sum_numbers::<T>(column, groups, overflow),
-                    else unreachable!("the graph lets no sum of {other} through")
-                ),
-            },
-            ColumnMerge::Min | ColumnMerge::Max => {
-                let best = UInt32Array::from(best_rows(column, merge, groups));
-                take(column, &best, None).map_err(Error::arrow(self.node.name()))
+}
+
+/// The value columns of a reduce, merged: a row a group. `rows` has the node's columns.
+pub(crate) fn merge_columns(
+    node: &Node,
+    merges: &[ColumnMerge],
+    rows: &RecordBatch,
+    groups: &Groups,
+) -> Result<Vec<ArrayRef>> {
+    let merged = (node.key_columns..).zip(merges).map(|(index, merge)| {
+        let overflow = |row| Ok(overflow(node, rows, index, row));
+        merge_column(node, rows.column(index), *merge, groups, &overflow)
+    });
+    merged.collect()
+}
+
+/// `overflow` makes the error for a sum that leaves its range at a row.
+fn merge_column(
+    node: &Node,
+    column: &ArrayRef,
+    merge: ColumnMerge,
+    groups: &Groups,
+    overflow: &dyn Fn(usize) -> Result<Error>,
+) -> Result<ArrayRef> {
+    match merge {
+        ColumnMerge::Sum => match column.data_type() {
+            DataType::Int64 => sum_integers(column, groups, overflow),
+            DataType::Float64 => {
+                let mut sums = vec![0.0; groups.len()];
+                let values = column.as_primitive::<Float64Type>().values();
+                groups.group_of_row.iter().zip(values).for_each(|(group, value)| sums[*group as usize] += value);
+                Ok(Arc::new(Float64Array::from(sums)))
             }
+            other => with_primitive!(
+                other,
+                T => sum_numbers::<T>(column, groups, overflow),
+                else unreachable!("the graph lets no sum of {other} through")
+            ),
+        },
+        ColumnMerge::Min | ColumnMerge::Max => {
+            let best = UInt32Array::from(best_rows(column, merge, groups));
+            take(column, &best, None).map_err(Error::arrow(&node.name))
         }
     }
 }

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat, take_arrays, take_record_batch};
+use arrow::compute::{concat, take_arrays};
 use arrow::datatypes::Schema;
-use millpond_core::UpdateInput;
+use millpond_core::plan::ColumnMerge;
 use millpond_core::schema::has_floats;
+use millpond_core::{Node, UpdateInput};
 
-use super::reduce::value_schema;
+use super::reduce::{merge_columns, value_schema};
 use crate::columns;
 use crate::error::{Error, Result};
-use crate::group::order_by_group;
+use crate::group::{Groups, order_by_group};
 use crate::key::Keys;
 use crate::shuffle::Keyed;
 use crate::state::KeyedState;
@@ -29,11 +30,17 @@ const NO_GROUP: u32 = u32::MAX;
 /// The keys that the plugin is called for, one group each.
 pub(crate) struct Touched {
     pub(crate) slots: Vec<u32>,
-    group_of_row: Vec<u32>,
-    /// Of the groups that have rows, which come first: the first row of each.
-    first_rows: Vec<u32>,
+    /// The groups that have rows, which come first.
+    groups: Groups,
     /// Whether the key had state before.
     pub(crate) present: Vec<bool>,
+}
+
+/// A reduce whose rows are merged here: the groups are there already.
+#[derive(Clone, Copy)]
+pub(crate) struct Merged<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) merges: &'a [ColumnMerge],
 }
 
 /// What a call is given, and where its rows were.
@@ -61,15 +68,14 @@ impl Grouping {
         self.group_of_slot.resize(state.table().slots(), NO_GROUP);
         let mut touched = Touched {
             slots: Vec::new(),
-            group_of_row: Vec::with_capacity(rows.num_rows()),
-            first_rows: Vec::new(),
+            groups: Groups { group_of_row: Vec::with_capacity(rows.num_rows()), first_row: Vec::new() },
             present: Vec::new(),
         };
         for (row, (slot, new)) in (0u32..).zip(slots.into_iter().zip(new)) {
             let group = self.add(slot, !new, &mut touched);
-            touched.group_of_row.push(group);
-            if group as usize == touched.first_rows.len() {
-                touched.first_rows.push(row);
+            touched.groups.group_of_row.push(group);
+            if group as usize == touched.groups.len() {
+                touched.groups.first_row.push(row);
             }
         }
         Ok(touched)
@@ -99,33 +105,38 @@ impl Grouping {
 impl Touched {
     /// How many groups have rows; they come first.
     pub(crate) fn with_rows(&self) -> usize {
-        self.first_rows.len()
+        self.groups.len()
     }
 
     /// What the plugin is called with.
+    ///
+    /// `merged`: the reduce that `rows` go into first, so that each group with rows has one.
     pub(crate) fn input(
         &self,
         keyed: Keyed<'_>,
         input_schema: &Schema,
         state: &KeyedState,
         rows: &RecordBatch,
+        merged: Option<Merged<'_>>,
     ) -> Result<Grouped> {
         let Keyed { node, key_columns, .. } = keyed;
-        let values =
-            rows.project(&(key_columns..rows.num_columns()).collect::<Vec<_>>()).map_err(Error::arrow(node))?;
-        let is_single = self.first_rows.len() == rows.num_rows();
+        let is_single = self.with_rows() == rows.num_rows();
+        let one_each = || {
+            let rows = self.with_rows() as u32;
+            (0..=rows).chain(std::iter::repeat_n(rows, self.slots.len() - self.with_rows())).collect()
+        };
         let (groups, values, order) = if is_single {
-            let rows = rows.num_rows() as u32;
-            let without_rows = self.slots.len() - rows as usize;
-            ((0..=rows).chain(std::iter::repeat_n(rows, without_rows)).collect(), values, None)
+            (one_each(), rows.columns()[key_columns..].to_vec(), None)
+        } else if let Some(Merged { node, merges }) = merged {
+            (one_each(), merge_columns(node, merges, rows, &self.groups)?, None)
         } else {
-            let (groups, order) = order_by_group(&self.group_of_row, self.slots.len());
+            let (groups, order) = order_by_group(&self.groups.group_of_row, self.slots.len());
             let order = UInt32Array::from(order);
-            let values = take_record_batch(&values, &order).map_err(Error::arrow(node))?;
+            let values = take_arrays(&rows.columns()[key_columns..], &order, None).map_err(Error::arrow(node))?;
             (groups, values, Some(order.values().to_vec()))
         };
-        let (columns, count) = (values.columns().to_vec(), values.num_rows());
-        let values = columns::batch(node, &value_schema(input_schema, key_columns), columns, count)?;
+        let count = if is_single || order.is_some() { rows.num_rows() } else { self.with_rows() };
+        let values = columns::batch(node, &value_schema(input_schema, key_columns), values, count)?;
         let keys = self.keys(keyed, state, rows)?;
         let states = state.values(&self.slots)?;
         let present = BooleanArray::from(self.present.clone());
@@ -143,7 +154,7 @@ impl Touched {
         }
         let mut keys = rows.project(&key_columns).map_err(Error::arrow(node))?.columns().to_vec();
         if self.with_rows() < rows.num_rows() {
-            let first_rows = UInt32Array::from(self.first_rows.clone());
+            let first_rows = UInt32Array::from(self.groups.first_row.clone());
             keys = take_arrays(&keys, &first_rows, None).map_err(Error::arrow(node))?;
         }
         if self.with_rows() < self.slots.len() {

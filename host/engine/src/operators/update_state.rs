@@ -1,17 +1,18 @@
 //! Keyed state: the plugin's update function is called with the new values and the old state of each key.
 //!
 //! Rows are shuffled to the partition that holds their key's state, unless they lie there already; there they are grouped by
-//! key in arrival order, and all keys of the partition go to the plugin in one call. What comes out is every key with its
+//! key in arrival order, by the slots of the state. A reduce of columns right before leaves its merge to this node, as the groups are
+//! the same. All keys of the partition go to the plugin in one call. What comes out is every key with its
 //! state, or, where nothing downstream can tell, only what changed or only what may be among the first rows of a `top_by`.
 //! Source: `PairDStreamFunctions.updateStateByKey`, `StateDStream`.
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use millpond_core::plan::Sort;
+use millpond_core::plan::{ColumnMerge, Sort};
 use millpond_core::store::NodeState;
 use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta};
 
-use super::touched::{Grouping, Touched};
+use super::touched::{Grouping, Merged, Touched};
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
 use crate::columns;
 use crate::error::{Error, Result};
@@ -74,6 +75,7 @@ impl UpdateState {
         node: NodeRef<'_>,
         input_node: &Node,
         input: Rows,
+        merges: Option<&[ColumnMerge]>,
     ) -> Result<Rows> {
         let keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
         self.has_begun = !self.is_known;
@@ -85,7 +87,8 @@ impl UpdateState {
             |_| partitions.iter_mut().collect(),
             |state, partition, rows, hashes| {
                 let initial = initial.as_ref();
-                let update = Update { context, node, input_node, every_batch, initial, wanted, partition };
+                let merged = merges.map(|merges| Merged { node: input_node, merges });
+                let update = Update { context, node, input_node, merged, every_batch, initial, wanted, partition };
                 let (rows, hashes) = state.update(&update, &rows, &hashes)?;
                 if context.is_commit {
                     state.delta = state.state.take_delta()?;
@@ -102,6 +105,8 @@ struct Update<'a> {
     context: &'a BatchContext<'a>,
     node: NodeRef<'a>,
     input_node: &'a Node,
+    /// If the input node is a reduce that is left to this one.
+    merged: Option<Merged<'a>>,
     every_batch: bool,
     initial: Option<&'a RecordBatch>,
     wanted: &'a Wanted,
@@ -144,7 +149,7 @@ impl Partition {
     /// Calls the plugin and takes over what it answers; gives the slots whose state is not what it was.
     fn call(&mut self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<Vec<u32>> {
         let name = update.node.name();
-        let input = touched.input(update.keyed(), &update.input_node.schema, &self.state, rows)?.input;
+        let input = touched.input(update.keyed(), &update.input_node.schema, &self.state, rows, update.merged)?.input;
         let task = update.context.task(update.partition, update.context.parallelism);
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
         let mut kept = Vec::with_capacity(touched.slots.len());

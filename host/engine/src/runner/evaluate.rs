@@ -211,6 +211,8 @@ impl JobRunner {
         }
         let input = inputs.remove(0);
         match (&operator, &mut self.operators[node.id.index()]) {
+            // The rows are merged where they go.
+            (Operator::Reduce(_), _) if self.graph.merged_in_state(node.id).is_some() => Ok(Some(input)),
             (Operator::Reduce(settings), _) => reduce::run(context, node, input, settings).map(Some),
             (Operator::Sort(settings), _) => sort::run(node, &input, settings).map(Some),
             (Operator::Take(rows), _) => take::run(node, &input, *rows).map(Some),
@@ -224,8 +226,9 @@ impl JobRunner {
                 state.run(context, node, above, input).map(Some)
             }
             (_, Operation::UpdateState(state)) => {
-                let above = &self.graph.plan().nodes[node.node.inputs[0].index()];
-                state.run(context, node, above, input).map(Some)
+                let above = node.node.inputs[0];
+                let merges = self.graph.merged_in_state(above);
+                state.run(context, node, &self.graph.plan().nodes[above.index()], input, merges).map(Some)
             }
             (other, _) => unreachable!("{} nodes are handled above", other.kind()),
         }
