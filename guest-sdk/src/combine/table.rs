@@ -227,14 +227,16 @@ impl<K: Key> KeyTable<K, i64> {
     #[inline(never)]
     pub(super) fn count_part(&mut self, text: &str, (start, end): Span, guess: &Guess) {
         let (start, end) = (start as usize, end as usize);
-        if guess.number != NO_DIGEST && !self.is_full() && self.buckets.has_room_for(self.entries.len()) {
-            if let Some(place) = self.buckets.vacancy(guess.hash) {
-                self.buckets.put(place, guess.hash, self.entries.len());
-                assert!(K::push_part(&mut self.keys, text, start, end), "only rows of text are split");
-                self.entries.push(Entry { digest: guess.digest, carried: 1 });
-                self.rows += 1;
-                return;
-            }
+        let has_room = !self.is_full() && self.buckets.has_room_for(self.entries.len());
+        if guess.number != NO_DIGEST
+            && has_room
+            && let Some(place) = self.buckets.vacancy(guess.hash)
+        {
+            self.buckets.put(place, guess.hash, self.entries.len());
+            assert!(K::push_part(&mut self.keys, text, start, end), "only rows of text are split");
+            self.entries.push(Entry { digest: guess.digest, carried: 1 });
+            self.rows += 1;
+            return;
         }
         let key = K::of_text(&text[start..end]).expect("only rows of text are split");
         let found = self.search(Digest::of_part(text.as_bytes(), start, end), key);

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first finishes the batch in hand (two, if one is being committed while the next is computed), the
+//! Ctrl-C and SIGTERM: the first finishes what is in hand (the batch being computed, and those just before and after it that are begun), the
 //! second stops at once.
 //!
 //! One wish can come as two signals: a terminal sends Ctrl-C to the whole process group, and a parent (`cargo run`, a

@@ -27,6 +27,11 @@ impl ComputePool {
         Ok(Self { pool })
     }
 
+    /// Runs work some time, beside what else there is.
+    pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) {
+        self.pool.spawn(work);
+    }
+
     /// Runs one task per item and gives the answers in the items' order, or one of the errors. A single item runs on the
     /// caller's thread, as there is nothing to share out.
     pub(crate) fn run<T, U, F>(&self, items: Vec<T>, task: F) -> Result<Vec<U>>

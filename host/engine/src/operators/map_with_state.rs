@@ -126,7 +126,8 @@ impl Partition {
         if touched.slots.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::clone(&call.node.node.schema)));
         }
-        let Grouped { mut input, order } = touched.input(call.keyed, &call.input_node.schema, &self.state, rows, None)?;
+        let Grouped { mut input, order } =
+            touched.input(call.keyed, &call.input_node.schema, &self.state, rows, None)?;
         input.states = without_touched(call.node.name(), &input.states)?;
         let task = call.context.task(call.partition, call.context.parallelism);
         let output = call.context.function.map_with_state(call.node.id, &task, &input).map_err(Error::user_code)?;

@@ -17,6 +17,7 @@ pub(crate) mod sink;
 pub(crate) mod sort;
 pub(crate) mod stage;
 pub(crate) mod take;
+pub(crate) mod timed;
 pub(crate) mod touched;
 pub(crate) mod union;
 pub(crate) mod update_state;

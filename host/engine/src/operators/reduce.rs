@@ -165,7 +165,6 @@ impl Merger<'_> {
         let offsets: Vec<u32> = (0..=rows).map(|row| row * 2).collect();
         self.call_merge(&offsets, &pairs)
     }
-
 }
 
 /// The value columns of a reduce, merged: a row a group. `rows` has the node's columns.

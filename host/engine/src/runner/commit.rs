@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use millpond_core::receiver::ProgressEntry;
 use millpond_core::{BatchTime, CommitRecord, StateDelta};
 
 use super::recover::{BEGUN, LAST_SLIDE};
-use super::{JobRunner, Operation};
+use super::{JobRunner, Operation, Source};
 use crate::error::Result;
 
 /// What was done since the last commit and is not yet in one.
@@ -18,11 +19,20 @@ pub(super) struct Pending {
     pub(super) batches: u64,
 }
 
+impl Pending {
+    /// What was read, source by source.
+    pub(super) fn add(&mut self, sources: &[Source], progress: Vec<Vec<ProgressEntry>>) {
+        for (source, entries) in sources.iter().zip(progress).filter(|(_, entries)| !entries.is_empty()) {
+            self.progress.entry(source.name.clone()).or_default().extend(entries);
+        }
+    }
+}
+
 impl JobRunner {
     /// The commit of everything up to `batch_time`. Sinks add their tokens later.
     pub(super) fn record(&mut self, batch_time: BatchTime) -> Result<CommitRecord> {
         let state = self.take_deltas()?;
-        for (node, operator) in self.graph.plan().nodes.iter().zip(&mut self.operators) {
+        for (node, operator) in self.shared.graph.plan().nodes.iter().zip(&mut self.operators) {
             if operator.stateful_mut().is_some_and(|operator| operator.take_begun()) {
                 self.pending.meta.insert(format!("{BEGUN}{}", node.name), Vec::new());
             }

@@ -10,8 +10,12 @@
 //! with the runner. A new runner continues from the newest commit.
 //! Source: `org.apache.spark.streaming.scheduler.JobGenerator` and `JobScheduler`.
 
+mod ahead;
+#[cfg(test)]
+mod ahead_tests;
 mod commit;
 mod evaluate;
+mod front;
 mod output;
 #[cfg(test)]
 mod overlap_tests;
@@ -26,14 +30,16 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use millpond_core::receiver::Poll;
+use millpond_core::receiver::{Poll, ProgressEntry};
 use millpond_core::{
     BatchReport, BatchTime, Clock, Epoch, Listener, OutputMode, PhaseTimes, PollRequest, Receiver, Report, SinkBatch,
-    StopSignal, TransformFunction, UserFunction,
+    StopSignal,
 };
 use tracing::debug;
 
+use self::ahead::{Ahead, Begun, LookAhead};
 use self::commit::Pending;
+use self::front::Shared;
 use self::output::{Delivery, OutputThread};
 use crate::accumulators::Accumulators;
 use crate::broadcasts::Broadcasts;
@@ -46,7 +52,7 @@ use crate::operators::sink::UpdateFilter;
 use crate::operators::update_state::UpdateState;
 use crate::operators::window::WindowOperator;
 use crate::operators::{BatchCounts, Stateful};
-use crate::{ComputePool, JobOptions, JobParts, OnBadRecord, StreamGraph, Summary, Trigger};
+use crate::{JobOptions, JobParts, OnBadRecord, Summary, Trigger};
 
 /// How long `available-now` waits for a source that promises more and has nothing yet. A guess: short against a person's
 /// patience, long against a poll.
@@ -55,23 +61,19 @@ const LOOK_AGAIN_MS: i64 = 2;
 /// Runs one job. Nothing in it is shared with other jobs but the compute pool.
 pub struct JobRunner {
     options: JobOptions,
-    graph: Arc<StreamGraph>,
-    function: Arc<dyn UserFunction>,
-    transforms: BTreeMap<String, Arc<dyn TransformFunction>>,
+    shared: Arc<Shared>,
     sources: Vec<Source>,
     /// Modes of the sinks; the sinks themselves are with the output thread.
     modes: BTreeMap<String, OutputMode>,
     output: OutputThread,
     /// The batch that the output thread has in hand.
     in_flight: Option<BatchInFlight>,
+    /// The batch after the newest one, if it was begun already.
+    ahead: Option<Ahead>,
     operators: Vec<Operation>,
     accumulators: Accumulators,
     broadcasts: Broadcasts,
-    clock: Arc<dyn Clock>,
-    pool: Arc<ComputePool>,
     listener: Arc<dyn Listener>,
-    /// The job's very first moment; windows count from here.
-    start: BatchTime,
     last: Option<BatchTime>,
     epoch: Epoch,
     pending: Pending,
@@ -141,7 +143,17 @@ impl Operation {
 }
 
 /// What the receivers have for a batch, in the order of the runner's sources.
-type Polled = Vec<Poll>;
+struct Polled {
+    polls: Vec<Poll>,
+    /// What is read when the batch is committed.
+    progress: Vec<Vec<ProgressEntry>>,
+}
+
+impl Polled {
+    fn is_empty(&self) -> bool {
+        self.polls.iter().all(|poll| poll.splits.is_empty())
+    }
+}
 
 /// What a batch came to.
 struct Evaluated {
@@ -177,22 +189,24 @@ impl JobRunner {
     }
 
     fn run_available(&mut self, stop: &StopSignal) -> Result<()> {
-        while !stop.is_raised() {
+        // What was begun ahead was taken from its source, and is finished.
+        while !stop.is_raised() || self.ahead.is_some() {
             let batch_time = self.next_batch_time();
-            let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
-            if polled.iter().all(|poll| poll.splits.is_empty()) {
+            let begun = self.guarded(batch_time, |runner| runner.begin(batch_time))?;
+            if begun.polled.is_empty() {
                 self.settle()?;
-                self.summary.bad_records += self.tell_of(&polled);
-                if polled.iter().all(|poll| !poll.more) {
-                    // A look without rows is progress as well: files that were passed over, that are gone.
-                    self.take_progress();
+                self.summary.bad_records += self.tell_of(&begun.polled);
+                let more = begun.polled.polls.iter().any(|poll| poll.more);
+                // A look without rows is progress as well: files that were passed over, that are gone.
+                self.pending.add(&self.sources, begun.polled.progress);
+                if !more {
                     break;
                 }
                 // Something is on its way (a connection that is still open): look again soon, without an empty batch.
-                self.clock.wait_until(self.clock.now_ms() + LOOK_AGAIN_MS, stop);
+                self.clock().wait_until(self.clock().now_ms() + LOOK_AGAIN_MS, stop);
                 continue;
             }
-            self.guarded(batch_time, |runner| runner.batch(batch_time, polled, stop))?;
+            self.guarded(batch_time, |runner| runner.batch(begun, stop, LookAhead::Yes))?;
         }
         Ok(())
     }
@@ -201,16 +215,16 @@ impl JobRunner {
         let mut batch_time = self.first_batch_time();
         loop {
             let due_ms = batch_time.0.saturating_sub(self.lead_ms);
-            if self.clock.now_ms() < due_ms {
+            if self.clock().now_ms() < due_ms {
                 // There is time: tell of the batch, or of its failure, before the next one is due.
                 self.settle()?;
             }
-            self.clock.wait_until(due_ms, stop);
-            if stop.is_raised() {
+            self.clock().wait_until(due_ms, stop);
+            if stop.is_raised() && self.ahead.is_none() {
                 return Ok(());
             }
-            let polled = self.guarded(batch_time, |runner| runner.poll(batch_time))?;
-            self.guarded(batch_time, |runner| runner.batch(batch_time, polled, stop))?;
+            let begun = self.guarded(batch_time, |runner| runner.begin(batch_time))?;
+            self.guarded(batch_time, |runner| runner.batch(begun, stop, LookAhead::Yes))?;
             batch_time = self.next_batch_time();
         }
     }
@@ -219,10 +233,13 @@ impl JobRunner {
     /// interval may be another than in the last run.)
     #[must_use]
     pub fn next_batch_time(&self) -> BatchTime {
+        self.batch_time_after(self.last.unwrap_or(self.shared.start))
+    }
+
+    fn batch_time_after(&self, last: BatchTime) -> BatchTime {
         let interval_ms = self.options.batch_interval_ms.cast_signed();
-        let passed_ms = self.last.map_or(0, |last| last.0.saturating_sub(self.start.0));
-        let intervals = passed_ms.div_euclid(interval_ms) + 1;
-        self.start.plus_ms(intervals.saturating_mul(interval_ms).cast_unsigned())
+        let intervals = last.0.saturating_sub(self.shared.start.0).div_euclid(interval_ms) + 1;
+        self.shared.start.plus_ms(intervals.saturating_mul(interval_ms).cast_unsigned())
     }
 
     /// The next batch time that is not in the past, on the job's grid. Batch times that passed while the job was stopped are
@@ -233,7 +250,7 @@ impl JobRunner {
     fn first_batch_time(&mut self) -> BatchTime {
         let next = self.next_batch_time();
         let interval_ms = self.options.batch_interval_ms;
-        let late_ms = self.clock.now_ms().saturating_sub(next.0);
+        let late_ms = self.clock().now_ms().saturating_sub(next.0);
         self.lead_ms = late_ms.saturating_neg().saturating_sub(interval_ms.cast_signed()).max(0);
         if self.lead_ms > 0 {
             let lead = crate::draw::duration(self.lead_ms.cast_unsigned());
@@ -259,8 +276,8 @@ impl JobRunner {
     /// As [`Self::run`].
     pub fn run_batch(&mut self, batch_time: BatchTime) -> Result<BatchReport> {
         self.guarded(batch_time, |runner| {
-            let polled = runner.poll(batch_time)?;
-            runner.batch(batch_time, polled, &StopSignal::new())
+            let begun = runner.begin(batch_time)?;
+            runner.batch(begun, &StopSignal::new(), LookAhead::No)
         })?;
         Ok(self.settle()?.expect("the batch was handed over just now"))
     }
@@ -278,12 +295,12 @@ impl JobRunner {
     fn commit_rest(&mut self) -> Result<()> {
         self.settle()?;
         if self.failed {
-            return Err(Error::Aborted { batch_time: self.last.unwrap_or(self.start).0 });
+            return Err(Error::Aborted { batch_time: self.last.unwrap_or(self.shared.start).0 });
         }
         if self.pending.batches == 0 && self.pending.progress.is_empty() {
             return Ok(());
         }
-        let batch_time = self.last.unwrap_or(self.start);
+        let batch_time = self.last.unwrap_or(self.shared.start);
         self.guarded(batch_time, |runner| {
             let record = Some(runner.record(batch_time)?);
             runner.output.deliver(Delivery { batch_time, outputs: Vec::new(), record });
@@ -299,7 +316,7 @@ impl JobRunner {
     #[must_use]
     pub fn summary(&self) -> Summary {
         Summary {
-            elapsed_us: self.clock.monotonic_us().saturating_sub(self.created_us),
+            elapsed_us: self.clock().monotonic_us().saturating_sub(self.created_us),
             state_keys: self.state_keys(),
             state_bytes: self.state_bytes(),
             ..self.summary.clone()
@@ -326,28 +343,40 @@ impl JobRunner {
 
     fn poll(&mut self, batch_time: BatchTime) -> Result<Polled> {
         let request = PollRequest { batch_time, partitions: self.options.parallelism };
-        let poll = |source: &mut Source| {
-            source.receiver.poll(&request).map_err(Error::port(format!("source `{}`", source.name)))
-        };
-        self.sources.iter_mut().map(poll).collect()
+        let mut polled = Polled { polls: Vec::new(), progress: Vec::new() };
+        for source in &mut self.sources {
+            let poll = source.receiver.poll(&request).map_err(Error::port(format!("source `{}`", source.name)))?;
+            polled.polls.push(poll);
+            polled.progress.push(source.receiver.take_progress());
+        }
+        Ok(polled)
     }
 
-    /// Computes a batch and hands it to the output thread, after the batch before it is done there.
-    fn batch(&mut self, batch_time: BatchTime, polled: Polled, stop: &StopSignal) -> Result<()> {
-        let began_us = self.clock.monotonic_us();
+    /// Computes a batch, or what is left of it, and hands it to the output thread, after the batch before it is done there.
+    fn batch(&mut self, begun: Begun, stop: &StopSignal, look_ahead: LookAhead) -> Result<()> {
+        let Begun { batch_time, began_us, polled, front } = begun;
         let delay_ms = match self.options.trigger {
             Trigger::AvailableNow => 0,
             Trigger::Continuous => {
                 let due_ms = batch_time.0.saturating_sub(self.lead_ms);
-                self.clock.now_ms().saturating_sub(due_ms).max(0).cast_unsigned()
+                self.clock().now_ms().saturating_sub(due_ms).max(0).cast_unsigned()
             }
         };
         let lost = self.tell_of(&polled);
-        self.broadcasts.refresh(&*self.function, &*self.listener)?;
+        self.broadcasts.refresh(&*self.shared.function, &*self.listener)?;
         // What the job's code had before this batch (making window totals again, say) is none of it.
-        drop(self.function.take_updates());
-        let Evaluated { mut counts, phases, outputs } = self.evaluate(batch_time, polled, stop)?;
-        self.accumulators.add(batch_time, &self.function.take_updates())?;
+        drop(self.shared.function.take_updates());
+        let sources = self.source_batches(&polled);
+        self.pending.add(&self.sources, polled.progress);
+        let front = match front {
+            Some(front) => front.wait()?,
+            None => self.shared.front(batch_time, sources)?,
+        };
+        if look_ahead == LookAhead::Yes {
+            self.look_ahead(self.batch_time_after(batch_time), stop);
+        }
+        let Evaluated { mut counts, phases, outputs } = self.evaluate(batch_time, front, stop)?;
+        self.accumulators.add(batch_time, &self.shared.function.take_updates())?;
         counts.bad_records += lost;
         self.last = Some(batch_time);
         self.pending.batches += 1;
@@ -420,8 +449,8 @@ impl JobRunner {
     }
 
     /// Passes on what receivers had to say; gives the number of records that they lost.
-    fn tell_of(&self, polled: &[Poll]) -> u64 {
-        for (source, poll) in self.sources.iter().zip(polled) {
+    fn tell_of(&self, polled: &Polled) -> u64 {
+        for (source, poll) in self.sources.iter().zip(&polled.polls) {
             for note in &poll.notes {
                 self.listener.report(&Report::Note { message: format!("source `{}`: {note}", source.name) });
             }
@@ -430,12 +459,11 @@ impl JobRunner {
                 self.listener.report(&Report::BadRecord { source: source.name.clone(), place, reason });
             }
         }
-        polled.iter().map(|poll| poll.reports.len() as u64).sum()
+        polled.polls.iter().map(|poll| poll.reports.len() as u64).sum()
     }
 
-    fn guest_us(&self) -> u64 {
-        let transforms: u64 = self.transforms.values().map(|transform| transform.usage().time_us).sum();
-        self.function.usage().time_us + transforms
+    fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
     }
 
     fn close(&mut self) {

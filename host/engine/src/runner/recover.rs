@@ -11,6 +11,7 @@ use millpond_core::{
 };
 
 use super::commit::Pending;
+use super::front::Shared;
 use super::output::{self, OutputThread};
 use super::{JobRunner, Operation, Source};
 use crate::accumulators::Accumulators;
@@ -68,22 +69,28 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
     let modes = parts.sinks.iter().map(|(name, binding)| (name.clone(), binding.mode)).collect();
     let sinks = sinks(std::mem::take(&mut parts.sinks), &recovered.sinks)?;
     let output = OutputThread::start(&options.name, parts.store, sinks, Arc::clone(&parts.clock))?;
-    Ok(JobRunner {
-        options,
-        graph: Arc::new(parts.graph),
+    let shared = Shared {
+        graph: parts.graph,
         function: parts.function,
         transforms: parts.transforms,
+        clock: parts.clock,
+        pool: parts.pool,
+        start,
+        parallelism: options.parallelism,
+        on_bad_record: options.on_bad_record,
+    };
+    Ok(JobRunner {
+        options,
+        shared: Arc::new(shared),
         sources,
         modes,
         output,
         in_flight: None,
+        ahead: None,
         operators,
         accumulators,
         broadcasts,
-        clock: parts.clock,
-        pool: parts.pool,
         listener: parts.listener,
-        start,
         last,
         epoch,
         pending,

@@ -685,7 +685,7 @@ fn three_jobs_share_a_pool_and_one_fails() {
             let pool = Arc::clone(&pool);
             scope.spawn(move || {
                 let mut runner = world.runner(2).unwrap();
-                runner.pool = pool;
+                Arc::get_mut(&mut runner.shared).expect("it has not run").pool = pool;
                 runner.run(&StopSignal::new()).is_ok()
             });
         }
