@@ -71,6 +71,11 @@ impl KeyedState {
         &self.keys
     }
 
+    /// The hash of a slot's key.
+    pub(crate) fn hash(&self, slot: u32) -> u64 {
+        key::hash(self.keys.key(slot))
+    }
+
     /// The slot of each row's key, and whether it is new. A new key's values mean nothing until `put`.
     pub(crate) fn insert_all(&mut self, keys: &Keys, hashes: &[u64]) -> (Vec<u32>, Vec<bool>) {
         let (slots, new) = self.keys.insert_all(keys, hashes);
@@ -105,7 +110,7 @@ impl KeyedState {
         }
         // The slot may be given to another key, whose change must not be taken for this one's.
         self.dirty[slot as usize] = false;
-        self.keys.remove(slot);
+        self.keys.remove(slot, self.hash(slot));
     }
 
     /// Values of these slots.

@@ -95,7 +95,7 @@ impl MapWithState {
     pub(crate) fn snapshots(&self, context: &BatchContext<'_>, node: NodeRef<'_>) -> Result<Rows> {
         let snapshot = |(state, partition): (&Partition, PartitionId)| {
             let slots: Vec<u32> = state.state.table().occupied().collect();
-            let hashes = slots.iter().map(|slot| state.state.table().hash(*slot)).collect();
+            let hashes = slots.iter().map(|slot| state.state.hash(*slot)).collect();
             let mut columns = state.state.key_columns(&slots)?;
             columns.extend_from_slice(without_touched(node.name(), &state.state.values(&slots)?)?.columns());
             let rows = columns::batch(node.name(), &node.node.schema, columns, slots.len())?;

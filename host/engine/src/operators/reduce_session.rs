@@ -82,7 +82,7 @@ impl Partition {
         let mut ended = self.expiry.expired(edge, |slot| last_time(state, slot));
         ended.sort_unstable();
         let rows = self.state.rows(&node.schema, &ended)?;
-        let hashes = ended.iter().map(|slot| self.state.table().hash(*slot)).collect();
+        let hashes = ended.iter().map(|slot| self.state.hash(*slot)).collect();
         ended.into_iter().for_each(|slot| self.state.remove(slot, true));
         Ok((rows, hashes))
     }

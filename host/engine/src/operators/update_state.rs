@@ -130,7 +130,7 @@ impl Partition {
             Wanted::First(_) => self.state.first(),
         };
         let slots = wanted.unwrap_or_else(|| self.state.table().occupied().collect());
-        let hashes = slots.iter().map(|slot| self.state.table().hash(*slot)).collect();
+        let hashes = slots.iter().map(|slot| self.state.hash(*slot)).collect();
         Ok((self.state.rows(&update.node.node.schema, &slots)?, hashes))
     }
 

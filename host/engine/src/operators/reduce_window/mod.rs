@@ -214,7 +214,7 @@ impl Partition {
             }
         };
         let slots = totals.first().unwrap_or_else(|| totals.table().occupied().collect());
-        let hashes = slots.iter().map(|slot| totals.table().hash(*slot)).collect();
+        let hashes = slots.iter().map(|slot| totals.hash(*slot)).collect();
         let mut columns = totals.key_columns(&slots)?;
         let values = totals.values(&slots)?;
         columns.extend(values.columns().iter().take(schema.fields().len() - columns.len()).cloned());
