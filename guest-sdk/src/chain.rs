@@ -13,7 +13,7 @@ use crate::bindings::millpond::plugin::types::{Batch, Failure, Field, Rejection}
 use crate::failure::RowError;
 use crate::row::{self, Row};
 use crate::rows::Rows as RowsView;
-use crate::text::{self, Span};
+use crate::{spans, text};
 
 /// A callback that takes rows.
 pub(crate) type Push<'o, T> = dyn FnMut(<T as Row>::Ref<'_>) + 'o;
@@ -55,11 +55,11 @@ impl SplitRows {
         Self { separator }
     }
 
-    /// Gives all pieces by their places, in order.
-    pub(crate) fn run_spans(&self, input: Input<'_>, mut out: impl FnMut(&str, &[Span])) -> Result<(), Failure> {
+    /// Gives all pieces by their places, in order: where they begin and where they end.
+    pub(crate) fn run_spans(&self, input: Input<'_>, mut out: impl FnMut(&str, &[u32], &[u32])) -> Result<(), Failure> {
         let (_, columns) = row::read_batch::<String>(input.batch, input.fields)?;
         let (text, offsets) = columns.parts();
-        text::spans(text, offsets, self.separator, |spans| out(text, spans));
+        spans::spans(text, offsets, self.separator, |starts, ends| out(text, starts, ends));
         Ok(())
     }
 }

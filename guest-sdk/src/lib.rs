@@ -61,6 +61,7 @@ mod row;
 mod rows;
 pub mod runtime;
 mod sortkey;
+mod spans;
 pub mod text;
 mod topn;
 

@@ -23,7 +23,7 @@ const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 #[must_use]
 pub fn split(text: &str, separator: char) -> Split<'_> {
     assert!(separator.is_ascii(), "the separator {separator:?} is not ASCII: use str::split");
-    let pattern = ONES.wrapping_mul(separator as u64);
+    let pattern = pattern_of(separator);
     let mut split = Split { text, pattern, start: 0, block: 0, matches: 0, done: false };
     split.matches = split.look();
     split
@@ -58,89 +58,14 @@ pub(crate) fn checked(bytes: Vec<u8>) -> Result<String, std::str::Utf8Error> {
     Ok(unsafe { String::from_utf8_unchecked(bytes) })
 }
 
-/// Where a piece of text begins and ends.
-pub(crate) type Span = (u32, u32);
-
-/// Spans that are given at a time.
-const SPANS: usize = 256;
-
-/// The places of all pieces that are not empty, of several texts that stand one behind the other: text `i` is
-/// `text[offsets[i]..offsets[i + 1]]`. The separator is ASCII.
-pub(crate) fn spans(text: &str, offsets: &[u32], separator: char, mut each: impl FnMut(&[Span])) {
-    let pattern = ONES.wrapping_mul(separator as u64);
-    let mut scan = Scan { text: text.as_bytes(), offsets, pattern, row: 0, start: 0, next: 0, matches: 0 };
-    let mut spans = [(0, 0); SPANS];
-    loop {
-        let count = scan.fill(&mut spans);
-        each(&spans[..count]);
-        if count < SPANS {
-            break;
-        }
-    }
-}
-
-/// A walk through texts.
-struct Scan<'a> {
-    text: &'a [u8],
-    offsets: &'a [u32],
-    /// The separator, eight times.
-    pattern: u64,
-    /// The text that the walk is in.
-    row: usize,
-    /// Where the piece at hand begins.
-    start: u32,
-    /// Where the next block begins.
-    next: usize,
-    /// A bit for each byte of the block before that is a separator and was not come to yet.
-    matches: u64,
-}
-
-/// Behind every place in the text.
-const END: u32 = u32::MAX - 1;
-
-impl Scan<'_> {
-    /// The next spans; less than there is room for = all that are left. Calls nothing, so that in wasm all that a turn needs stays in
-    /// registers.
-    #[inline(never)]
-    fn fill(&mut self, spans: &mut [Span; SPANS]) -> usize {
-        let Self { text, offsets, pattern, mut row, mut start, mut next, mut matches } = *self;
-        // Where the text at hand ends; behind the last one nothing does.
-        let end_of = |row: usize| offsets.get(row + 1).copied().unwrap_or(u32::MAX);
-        let (mut row_end, mut count) = (end_of(row), 0);
-        while count < SPANS {
-            // A condition before the loop: entering a loop costs an interruption check, and most blocks have a match left.
-            if matches == 0 {
-                while matches == 0 && next < text.len() {
-                    matches = matches_of(&text[next..], pattern);
-                    next += BLOCK;
-                }
-            }
-            let at = if matches == 0 { END } else { (next - BLOCK) as u32 + matches.trailing_zeros() };
-            if at == END && row_end > END {
-                break;
-            }
-            let is_row_end = row_end <= at;
-            let end = if is_row_end { row_end } else { at };
-            // Without a branch on whether the piece is empty.
-            spans[count] = (start, end);
-            count += usize::from(end > start);
-            if is_row_end {
-                start = end;
-                row += 1;
-                row_end = end_of(row);
-            } else {
-                start = end + 1;
-                matches &= matches - 1;
-            }
-        }
-        (self.row, self.start, self.next, self.matches) = (row, start, next, matches);
-        count
-    }
+/// The separator eight times, which is what `matches_of` looks for.
+pub(crate) fn pattern_of(separator: char) -> u64 {
+    ONES.wrapping_mul(separator as u64)
 }
 
 /// A bit for each byte of up to 64 that is the one of the pattern.
 #[inline]
-fn matches_of(block: &[u8], pattern: u64) -> u64 {
+pub(crate) fn matches_of(block: &[u8], pattern: u64) -> u64 {
     match block.first_chunk::<BLOCK>() {
         Some(block) => matches_in_block(block, pattern),
         None => {
@@ -196,7 +121,7 @@ pub struct Split<'a> {
 }
 
 /// Bytes that are looked at at a time: whether there is one more separator in a block is hard to foresee, so blocks are large.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 impl Split<'_> {
     /// Goes to the next block with a separator in it; whether there is one. Apart, as a loop costs an interruption check each
@@ -283,22 +208,6 @@ mod tests {
             let separator = if comma { ',' } else { ' ' };
             prop_assert_eq!(split(&text, separator).collect::<Vec<_>>(), text.split(separator).collect::<Vec<_>>());
             prop_assert_eq!(split_once(&text, separator), text.split_once(separator));
-        }
-
-        #[test]
-        fn spans_are_the_pieces_of_every_row(rows in proptest::collection::vec("[ a\\u{e9}\\x00]{0,90}", 0..30), times in 1usize..20) {
-            let rows: Vec<&String> = rows.iter().cycle().take(rows.len() * times).collect();
-            let (mut text, mut offsets) = (String::new(), vec![0]);
-            for row in &rows {
-                text.push_str(row);
-                offsets.push(text.len() as u32);
-            }
-            let mut found = Vec::new();
-            spans(&text, &offsets, ' ', |spans| {
-                found.extend(spans.iter().map(|(start, end)| text[*start as usize..*end as usize].to_owned()));
-            });
-            let expected: Vec<&str> = rows.iter().flat_map(|row| row.split(' ')).filter(|piece| !piece.is_empty()).collect();
-            prop_assert_eq!(found, expected);
         }
     }
 

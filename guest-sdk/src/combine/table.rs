@@ -3,7 +3,7 @@
 use super::buckets::{Buckets, NUMBERS_MAX, Search};
 use crate::hash::Digest;
 use crate::row::Key;
-use crate::text::Span;
+use crate::spans::Span;
 
 /// When a table forgets its keys.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,9 @@ pub(super) enum Found {
     Old(usize),
     New,
 }
+
+/// Pieces of a text: where they begin, and where they end.
+pub(super) type Parts<'a> = (&'a [u32; AT_ONCE], &'a [u32; AT_ONCE]);
 
 /// Where a key may be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,8 +196,8 @@ impl<K: Key, C: Copy + Default> KeyTable<K, C> {
     /// Here and in `count_certain` nothing else is called, so that in wasm all that a turn needs stays in registers; and loops are short,
     /// so that the processor has many turns under way.
     #[inline(never)]
-    pub(super) fn guess_parts(&self, text: &[u8], parts: &[Span; AT_ONCE], guesses: &mut [Guess; AT_ONCE]) {
-        for (guess, (start, end)) in guesses.iter_mut().zip(parts) {
+    pub(super) fn guess_parts(&self, text: &[u8], (starts, ends): Parts<'_>, guesses: &mut [Guess; AT_ONCE]) {
+        for (guess, (start, end)) in guesses.iter_mut().zip(starts.iter().zip(ends)) {
             *guess = match Digest::of_short_part(text, *start as usize, *end as usize) {
                 Some(digest) => Guess { digest, hash: digest.hash(), number: 0 },
                 None => Guess::none(),

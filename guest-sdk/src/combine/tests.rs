@@ -61,7 +61,7 @@ proptest! {
         let text = words.join(" ");
         let limits = CombineLimits { keys, ..COMBINE_LIMITS };
         let mut combiner = Counter::<String>::new(limits, 0);
-        crate::text::spans(&text, &[0, text.len() as u32], ' ', |spans| combiner.add_spans(&text, spans));
+        crate::spans::spans(&text, &[0, text.len() as u32], ' ', |starts, ends| combiner.add_spans(&text, starts, ends));
         let counted: Vec<(String, i64)> = rows(combiner.finish().expect("no overflow"));
         // Row for row, unless the table was given up in between: where that happens depends on the hash.
         if counted.len() < keys {

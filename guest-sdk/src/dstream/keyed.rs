@@ -208,7 +208,7 @@ impl<T: Key> DStream<T> {
             let bytes = row::batch_bytes(&input.batch);
             let mut counter = Counter::<T>::new(COMBINE_LIMITS, bytes);
             match chain.as_split() {
-                Some(split) => split.run_spans(input, |text, spans| counter.add_spans(text, spans))?,
+                Some(split) => split.run_spans(input, |text, starts, ends| counter.add_spans(text, starts, ends))?,
                 None => chain.run(input, cx, &mut |row| counter.add(row))?,
             }
             counter.finish()
