@@ -121,8 +121,11 @@ fn other_columns_than_declared_are_a_schema_error() {
     let all = Limits::default();
     expect("wrong-type", all, "MP0308", &["column `line` is float64, and was declared utf8"]);
     expect("wrong-nullability", all, "MP0308", &["column `line` came with a validity bitmap"]);
-    expect("too-many-columns", all, "MP0308", &["it returned 2 columns, and declared 1"]);
-    expect("too-few-columns", all, "MP0308", &["it returned 0 columns, and declared 1"]);
+    let counted =
+        "it returned 2 columns, and declared 1\n  declared: utf8\n  returned: utf8, int64\n                  ^^^^^";
+    expect("too-many-columns", all, "MP0308", &[counted]);
+    let counted = "it returned 0 columns, and declared 1\n  declared: utf8\n  returned:\n            ^^^^";
+    expect("too-few-columns", all, "MP0308", &[counted]);
 }
 
 #[test]

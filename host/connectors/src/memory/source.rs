@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use millpond_core::receiver::{ProgressEntry, Reliability, StoredEntry};
-use millpond_core::schema::{describe, same_types};
+use millpond_core::schema::{describe, difference, same_types};
 use millpond_core::{BoxError, Decoded, Poll, PollRequest, Receiver, Split, SplitReader};
 
 use crate::Error;
@@ -161,8 +161,8 @@ impl MemoryInput {
         if same_types(&rows.schema(), &self.shared.schema) {
             return Ok(());
         }
-        let (found, wanted) = (describe(&rows.schema()), describe(&self.shared.schema));
-        Err(PushError::Columns(format!("the rows have ({found}), and the source has ({wanted})")))
+        let difference = difference(("the source", &self.shared.schema), ("the rows", &rows.schema()));
+        Err(PushError::Columns(format!("the rows have other columns than the source\n{difference}")))
     }
 }
 

@@ -128,3 +128,11 @@ fn output_that_nobody_takes_fails_the_batch_that_is_too_much() {
     sink.prepare(&batch(3, Vec::new())).unwrap();
     assert!(sink.prepare(&batch(4, Vec::new())).is_err());
 }
+
+#[test]
+fn rows_of_other_columns_are_not_taken_and_the_difference_is_marked() {
+    let (_source, input) = MemorySource::new(text_schema("line"), 100);
+    let refused = input.push(pairs(&[("a".to_owned(), 1)])).unwrap_err().to_string();
+    let shown = "the rows have other columns than the source\n  the source: line: utf8\n  the rows:   key:  utf8, value: int64\n                          ^^^^^^^^^^^^";
+    assert_eq!(refused, shown);
+}
