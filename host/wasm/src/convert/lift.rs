@@ -16,6 +16,7 @@ use arrow::datatypes::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
+use millpond_core::maps::{RepeatedKey, repeated_key};
 use millpond_core::schema::{COLUMNS_MAX, children, column_count, difference_of_texts, type_name};
 use millpond_core::{Rejection, StageOutput};
 
@@ -24,6 +25,9 @@ use crate::error::{Error, Place, Result, is_printable, printable};
 
 /// How much of a rejection's reason is kept, as the contract says.
 const REASON_BYTES_MAX: usize = 1024;
+
+/// How much of a key is shown. A guess: enough to find it.
+const KEY_BYTES_SHOWN: usize = 200;
 
 /// What is wrong with an answer, before the place of the call is known.
 #[derive(Debug, PartialEq, Eq)]
@@ -166,7 +170,9 @@ impl Columns {
                 let (offsets, count) = list(name, rows, raw)?;
                 let values = self.column(entries, &format!("{name}[]"), count)?;
                 let array = MapArray::try_new(Arc::clone(entries), offsets, values.as_struct().clone(), nulls, *sorted);
-                Arc::new(array.map_err(|error| malformed(name, &error))?)
+                let array = array.map_err(|error| malformed(name, &error))?;
+                each_key_once(name, &array)?;
+                Arc::new(array)
             }
             (expected, other) => {
                 let (expected, found) = (type_name(expected).unwrap_or_else(|| "another type".into()), kind(&other));
@@ -211,6 +217,16 @@ fn kind(data: &ColumnDataResult) -> &'static str {
         ColumnDataResult::Struct => "struct",
         ColumnDataResult::List(_) => "list",
         ColumnDataResult::Map(_) => "map",
+    }
+}
+
+fn each_key_once(name: &str, map: &MapArray) -> Result<(), Fault> {
+    match repeated_key(map).map_err(|error| malformed(name, &error))? {
+        None => Ok(()),
+        Some(RepeatedKey { row, key }) => {
+            let key = printable(&key, KEY_BYTES_SHOWN);
+            Err(Fault::Malformed(format!("column `{name}`, row {row}: the map has the key `{key}` more than once")))
+        }
     }
 }
 
