@@ -158,13 +158,15 @@ pub enum Error {
     },
     /// A sum left the range of its type.
     #[error(
-        "node `{node}`: the sum of column `{column}` leaves the range of a 64-bit integer at key {key}; use float64, or a merge of your own"
+        "node `{node}`: the sum of column `{column}` leaves the range of {data_type} at key {key}; use a wider type or float64, or a merge of your own"
     )]
     SumOverflow {
         /// The node.
         node: String,
         /// The column.
         column: String,
+        /// Its type, as the contract calls it.
+        data_type: String,
         /// The key, readable.
         key: String,
     },
