@@ -23,9 +23,8 @@ type Batches<V> = Vec<Vec<(i64, V)>>;
 /// Rows of each batch, with numbers that differ.
 fn batches<V: Clone + Debug>(values: impl Strategy<Value = V>) -> impl Strategy<Value = Batches<V>> {
     let batch = proptest::collection::vec(values, 0..14);
-    proptest::collection::vec(batch, 1..5).prop_map(|batches| {
-        batches.into_iter().map(|values| (0..).zip(values).collect()).collect()
-    })
+    proptest::collection::vec(batch, 1..5)
+        .prop_map(|batches| batches.into_iter().map(|values| (0..).zip(values).collect()).collect())
 }
 
 /// Runs a job; `look` is shown all batches up to the newest one.
@@ -58,10 +57,7 @@ fn sorted<V: Clone>(rows: &[(i64, V)], compare: impl Fn(&(i64, V), &(i64, V)) ->
 }
 
 /// The least or the largest value of each key.
-fn totals<'a, V: Clone + PartialOrd + 'a>(
-    rows: impl Iterator<Item = &'a (i64, V)>,
-    wanted: Ordering,
-) -> Vec<(i64, V)> {
+fn totals<'a, V: Clone + PartialOrd + 'a>(rows: impl Iterator<Item = &'a (i64, V)>, wanted: Ordering) -> Vec<(i64, V)> {
     extremes(rows, i64::MAX, wanted)
 }
 

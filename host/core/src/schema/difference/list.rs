@@ -98,13 +98,12 @@ impl List {
 
     fn columns(&mut self, pairs: &[Pair<'_>], names: Names, level: usize) {
         let is_same = |pair: &Pair<'_>| matches!(pair, [Some(left), Some(right)] if left.is_same(right, names));
+        let mut end = 0;
         for run in pairs.chunk_by(|pair, next| is_same(pair) == is_same(next)) {
+            let is_first = end == 0;
+            end += run.len();
             match run {
-                [first, ..] if is_same(first) => {
-                    let is_first = std::ptr::eq(first, &raw const pairs[0]);
-                    let is_last = std::ptr::eq(&raw const run[run.len() - 1], &raw const pairs[pairs.len() - 1]);
-                    self.same(run, [is_first, is_last], level);
-                }
+                [first, ..] if is_same(first) => self.same(run, [is_first, end == pairs.len()], level),
                 _ => run.iter().for_each(|pair| self.pair(*pair, names, level)),
             }
         }
