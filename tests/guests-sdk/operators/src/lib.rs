@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use millpond::{DStream, Emit, Row, Rows, State, StreamingContext, Timestamp, Values};
+use millpond::{DStream, Emit, ListRef, Row, Rows, State, StreamingContext, Timestamp, Values};
 
 millpond::job!(operators);
 
@@ -16,6 +16,9 @@ pub type Pair = (String, i64);
 
 /// The values of an outer join.
 type Optionals = (Option<i64>, Option<i64>);
+
+/// A value with the times of its session.
+type Timed = (i64, Timestamp, Timestamp);
 
 /// What a job does between source and sink.
 pub type Operators = fn(DStream<Pair>) -> DStream<Pair>;
@@ -80,13 +83,7 @@ pub const JOBS: &[(&str, Operators)] = &[
             found.map_or(n, |(m, (text, is_positive))| n * 100 + m * 10 + text.len() as i64 + i64::from(is_positive))
         })
     }),
-    ("group_by_key", |rows| {
-        rows.group_by_key().map_values::<i64>(|values| {
-            let mut sorted: Vec<i64> = values.iter().collect();
-            sorted.sort_unstable();
-            sorted.iter().fold(7, |all, n| all * 10 + n)
-        })
-    }),
+    ("group_by_key", |rows| rows.group_by_key().map_values::<i64>(digits)),
     ("group_by_key_and_window", |rows| {
         let recent = rows.map_values::<(i64, bool)>(|n| (n, n > 1)).group_by_key_and_window(SECONDS_3, SECONDS_1);
         recent.map_values::<i64>(|values| values.iter().map(|(n, is_large)| n + i64::from(is_large)).sum())
@@ -146,6 +143,10 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("reduce_by_key_and_session", |rows| timed(&rows.reduce_by_key_and_session(|a, b| a.max(b), SECONDS_1))),
     ("sum_by_key_and_session", |rows| timed(&rows.sum_by_key_and_session(SECONDS_2))),
     ("count_by_key_and_session", |rows| timed(&rows.count_by_key_and_session(SECONDS_1))),
+    ("group_by_key_and_session", |rows| {
+        let sessions = rows.group_by_key_and_session(SECONDS_1);
+        timed(&sessions.map_values::<Timed>(|(values, start, end)| (digits(values), start, end)))
+    }),
     ("sort_by", |rows| rows.sort_by(|(key, n)| (Reverse(n), key))),
     ("top_by", |rows| rows.top_by(2, |(key, n)| (n, Reverse(key)))),
     ("sort_by_computed", |rows| rows.sort_by_computed::<i64>(|(_, n)| n * n)),
@@ -415,8 +416,15 @@ fn visited(key: &str, value: Option<i64>, visits: &mut State<'_, i64>) -> Option
 }
 
 /// Values with how long their sessions were.
-fn timed(sessions: &DStream<(String, (i64, Timestamp, Timestamp))>) -> DStream<Pair> {
+fn timed(sessions: &DStream<(String, Timed)>) -> DStream<Pair> {
     sessions.map::<Pair>(|(key, (value, start, end))| (key, value * 1000 + (end.0 - start.0) / 1_000_000))
+}
+
+/// All values of a list in one number; between partitions they have no order, so they are sorted first.
+fn digits(values: ListRef<'_, i64>) -> i64 {
+    let mut sorted: Vec<i64> = values.iter().collect();
+    sorted.sort_unstable();
+    sorted.iter().fold(7, |all, n| all * 10 + n)
 }
 
 /// Some of the rows, as another stream.
