@@ -93,7 +93,7 @@ pub mod __private {
         ColumnReader, NameColumn, Validity, hash_name, leaf_field, order_names, part_name, read_struct, struct_field,
         write_struct,
     };
-    pub use crate::sortkey::pick;
+    pub use crate::sortkey::{Plain, pick};
 }
 
 /// Makes a function or closure the job of this plugin.

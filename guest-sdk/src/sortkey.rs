@@ -3,7 +3,7 @@
 //! The host sorts, by columns. An order over a row's own columns (`sort_by`) is known when the plan is made: its
 //! closure is called once, with a [`ColumnOf`] in the place of each value. A computed key (`sort_by_computed`) is written into
 //! hidden columns behind the row's own. The order of values is the same here and there: null first, false before true,
-//! NaN last, text and bytes by their bytes.
+//! NaN last, text and bytes by their bytes. Only an enum is text in a column of its own and the number of its variant in a computed key.
 
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
@@ -86,12 +86,16 @@ impl<O: SortOrder> SortOrder for Reverse<O> {
 
 /// A computed value to sort by.
 ///
-/// Numbers, `bool`, `String` (closures return a `&str`), [`Timestamp`], [`Date`], [`TimeDelta`], `Option` of these (none first), [`Reverse`] of
+/// Numbers of all types and [`Decimal`], `bool`, `String` (closures return a `&str`), `Vec<u8>` (a `&[u8]`), [`Timestamp`], [`Date`],
+/// [`TimeDelta`], enums with `#[derive(Row)]` in the order of their variants, `Option` of these (none first), [`Reverse`] of
 /// any key (the whole order round), and tuples of keys up to four (the first decides, the next breaks ties).
+///
+/// A column is ordered by its values, also in `sort_by`; that of an enum is text, its variants' names. Computed keys are how to sort by
+/// the order of the variants.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a sort key",
     label = "not a sort key",
-    note = "sort keys are numbers, bool, String, times, Option of these, std::cmp::Reverse of a key, and tuples of keys up to four"
+    note = "sort keys are numbers, bool, String, Vec<u8>, times, enums, Option of these, std::cmp::Reverse of a key, and tuples of keys up to four"
 )]
 pub trait SortKey: 'static {
     /// What a closure returns: itself, or a borrowed view for text.
@@ -151,6 +155,20 @@ impl<T: Row> Default for Plain<T> {
     }
 }
 
+impl<T: OneColumn> Plain<T> {
+    /// Appends a key.
+    #[inline]
+    pub fn push(&mut self, key: T::Ref<'_>) {
+        T::push(&mut self.0, key);
+    }
+
+    /// Compares a key with a kept one.
+    #[inline]
+    pub fn compare_with(&self, key: T::Ref<'_>, row: usize) -> Ordering {
+        T::order(key, T::get(&self.0, row))
+    }
+}
+
 /// A row type of one ordered column, nullable or not.
 #[doc(hidden)]
 pub trait OneColumn: Ordered {
@@ -193,12 +211,12 @@ macro_rules! plain_key {
 
             #[inline]
             fn push(key: &Self::Of<'_>, columns: &mut Plain<$type>) {
-                <$type as Row>::push(&mut columns.0, *key);
+                columns.push(*key);
             }
 
             #[inline]
             fn compare(key: &Self::Of<'_>, columns: &Plain<$type>, row: usize) -> Ordering {
-                <$type as Ordered>::order(*key, <$type as Row>::get(&columns.0, row))
+                columns.compare_with(*key, row)
             }
         }
     )*};
@@ -220,9 +238,29 @@ plain_key!(
     {} f64, DataType::Float64, false;
     {} bool, DataType::Boolean, false;
     {} String, DataType::Utf8, false;
+    {} Vec<u8>, DataType::Binary, false;
     {} Timestamp, DataType::Timestamp, false;
-    {T: Single} Option<T>, T::DATA_TYPE, true;
 );
+
+impl<T: Single> OneColumn for Option<T> {
+    const COLUMN_TYPE: DataType = T::DATA_TYPE;
+    const NULLABLE: bool = true;
+}
+
+impl<T: Single> SortKey for Option<T> {
+    type Of<'a> = Option<T::Ref<'a>>;
+    type Columns = Plain<Option<T::SortAs>>;
+
+    #[inline]
+    fn push(key: &Self::Of<'_>, columns: &mut Self::Columns) {
+        columns.push(key.map(T::sort_as));
+    }
+
+    #[inline]
+    fn compare(key: &Self::Of<'_>, columns: &Self::Columns, row: usize) -> Ordering {
+        columns.compare_with(key.map(T::sort_as), row)
+    }
+}
 
 impl<C: SortColumns> SortColumns for Reverse<C> {
     fn describe(descending: bool, out: &mut Vec<HiddenColumn>) {

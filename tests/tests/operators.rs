@@ -72,6 +72,7 @@ fn components_give_what_native_code_gives() {
     for name in JOBS.iter().map(|(name, _)| name).chain(with_context).chain(OTHER_JOBS) {
         let rates = [("a".to_owned(), 3), ("b".to_owned(), -1), ("a".to_owned(), 7), ("most".to_owned(), 4)];
         let test = || JobTest::new(millpond_job()).param("job", name).broadcast::<Pair>("rates", rates.clone());
+        let test = || test().broadcast("stop", ["b".to_owned()]);
         let has_rates = ["broadcasts", "rates"].contains(name);
         let native = output(test().start(), has_rates);
         let as_component = output(test().function(loader.load(name)).start(), has_rates);

@@ -74,12 +74,16 @@ fn every_partition_and_batch_goes_through_it() {
 #[test]
 fn step_with_other_columns_is_refused() {
     // Field 0 of the signature, which serves as input and output: binary in place of utf8, then nullable.
-    for (other, part) in [(r#""\04\00\00\00""#, "text: binary"), (r#""\03\00\00\01""#, "text: utf8?")] {
+    let plan = "\n  in the plan:      line: utf8\n  in the component: text: ";
+    for (other, part) in [
+        (r#""\04\00\00\00""#, "binary\n                          ^^^^^^"),
+        (r#""\03\00\00\01""#, "utf8?\n                              ^"),
+    ] {
         let step = changed(
             r#"(data (i32.const 64) "\50\00\00\00\04\00\00\00" "\03\00\00\00")"#,
             &format!(r#"(data (i32.const 64) "\50\00\00\00\04\00\00\00" {other})"#),
         );
-        refused(&job_with(&step), "MP0208", &["transform `upper`", "input columns", part, "line: utf8"]);
+        refused(&job_with(&step), "MP0208", &["transform `upper`", "input columns", plan, part]);
     }
 }
 

@@ -15,7 +15,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// can be keys, the struct can. Parameters stand for rows: `struct Tagged<T: Row> { tag: T, at: Timestamp }`.
 ///
 /// **Enums**: one text column with the variants' names, of which nothing but these may come in. Closures see the enum itself; it
-/// must be `Copy`, `Debug` and `PartialEq`. It is ordered by its names, as all that reads the column orders it.
+/// must be `Copy`, `Debug` and `PartialEq`. Its column is ordered by the names, as all that reads it orders it; computed sort keys,
+/// `min_by_key` and `max_by_key` have the order of the variants.
 ///
 /// - `#[row(rename = "column")]` calls a field's column, or a variant, otherwise.
 /// - `#[row(skip)]` makes a field no column; rows that are read have its `Default`.

@@ -69,6 +69,18 @@ pub(crate) enum Extreme {
     Max,
 }
 
+impl Extreme {
+    /// Whether a value takes the place of the best one so far.
+    #[inline]
+    pub(crate) fn is_better<V: Comparable>(self, value: V::Ref<'_>, best: V::Ref<'_>) -> bool {
+        let order = V::extreme_order(value, best);
+        match self {
+            Self::Min => order.is_lt(),
+            Self::Max => order.is_gt(),
+        }
+    }
+}
+
 impl<V: Comparable> Accumulate<V> for Extreme {
     type Out = V;
     type Store = Vec<V>;
@@ -79,12 +91,7 @@ impl<V: Comparable> Accumulate<V> for Extreme {
 
     #[inline]
     fn merge(&self, store: &mut Vec<V>, row: usize, value: V::Ref<'_>) -> bool {
-        let order = V::extreme_order(value, store[row].to_ref());
-        let better = match self {
-            Self::Min => order.is_lt(),
-            Self::Max => order.is_gt(),
-        };
-        if better {
+        if self.is_better::<V>(value, store[row].to_ref()) {
             store[row] = V::from_ref(value);
         }
         true

@@ -27,7 +27,13 @@ impl Merging<SumOf> {
 }
 
 impl Merging<Extreme> {
-    pub(super) fn extreme(extreme: Extreme) -> Self {
+    pub(super) fn extreme<V: Comparable>(extreme: Extreme) -> Self {
+        if !V::IN_HOST {
+            let better = move |best: V, value: V::Ref<'_>| {
+                if extreme.is_better::<V>(value, best.to_ref()) { V::from_ref(value) } else { best }
+            };
+            return Self::with_merge::<V>(extreme, better);
+        }
         let column = match extreme {
             Extreme::Min => ColumnMerge::Min,
             Extreme::Max => ColumnMerge::Max,
@@ -296,9 +302,10 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         self.merged::<K, V, _, _>(Over::Batch, Merging::sum::<V>(), self.names.clone(), |pair| pair)
     }
 
-    /// The smallest of each key's values in the batch: text by its bytes, NaN last.
+    /// The smallest of each key's values in the batch: text by its bytes, NaN last, enums in the order of their variants.
     ///
     /// **Shape**: as before, one row per key.
+    /// **Cost**: merged by the host; enums by a call of the component, as in `reduce_by_key`.
     /// **Source**: `PairDStreamFunctions.reduceByKey(min)`.
     ///
     /// ```text
@@ -317,12 +324,13 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     where
         V: Comparable,
     {
-        self.merged::<K, V, _, _>(Over::Batch, Merging::extreme(Extreme::Min), self.names.clone(), |pair| pair)
+        self.merged::<K, V, _, _>(Over::Batch, Merging::extreme::<V>(Extreme::Min), self.names.clone(), |pair| pair)
     }
 
-    /// The largest of each key's values in the batch: text by its bytes, NaN last.
+    /// The largest of each key's values in the batch: text by its bytes, NaN last, enums in the order of their variants.
     ///
     /// **Shape**: as before, one row per key.
+    /// **Cost**: merged by the host; enums by a call of the component, as in `reduce_by_key`.
     /// **Source**: `PairDStreamFunctions.reduceByKey(max)`.
     ///
     /// ```text
@@ -341,7 +349,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     where
         V: Comparable,
     {
-        self.merged::<K, V, _, _>(Over::Batch, Merging::extreme(Extreme::Max), self.names.clone(), |pair| pair)
+        self.merged::<K, V, _, _>(Over::Batch, Merging::extreme::<V>(Extreme::Max), self.names.clone(), |pair| pair)
     }
 
     /// The mean of each key's values in the batch.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::keyed::Merging;
 use super::{DStream, HostNode, MapFn, joined_names};
-use crate::bindings::millpond::plugin::dataflow::{Operator, ReduceSession};
+use crate::bindings::millpond::plugin::dataflow::{Merge, Operator, ReduceSession};
 use crate::combine::Accumulate;
-use crate::plan::{NodeName, renamed};
-use crate::row::{self, Key, Row, Sum, Timestamp};
+use crate::plan::{Code, NodeName, renamed};
+use crate::row::{self, Element, Key, ListRef, Row, Sum, Timestamp};
 
 /// A session: its value, the time of its first batch and that of its last one.
 type Session<V> = (V, Timestamp, Timestamp);
@@ -119,6 +119,53 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         self.session::<i64, _>("count_by_key_and_session", Merging::sum::<i64>(), gap, names, |(key, _)| (key, 1))
     }
 
+    /// All values of each session of a key.
+    ///
+    /// **Shape**: the key's columns, then one list column (`values` if the values have several columns), `start` and `end`; one row per
+    /// session, once.
+    /// **Order**: the values of older batches first; those of a batch as in [`group_by_key`](Self::group_by_key).
+    /// **State and effects**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session); open sessions, with all their values, are kept
+    /// under the node's name `group_by_key_and_session` unless `named`.
+    /// **Cost**: the host makes the lists of a batch. Those of a session that goes on are put together by a call of the component, which copies what
+    /// the session has so far, and the commit writes it: of a session with rows in many batches that is much more than its rows. Where
+    /// a total will do, use `reduce_by_key_and_session`.
+    /// **Source**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session), with `collect` in place of `reduce`: Bytewax's
+    /// `collect_window`.
+    ///
+    /// ```text
+    /// the gap is 30 minutes, batches of 10:
+    ///
+    /// batch    in                              out: key  value                    start  end
+    /// 10:00    "ann" "home", "ann" "cart"      no row
+    /// 10:10    "ann" "pay"                     no row
+    /// 10:50    no rows                         "ann"     ["home", "cart", "pay"]  10:00  10:10
+    /// ```
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let half_an_hour = Duration::from_secs(30 * 60);
+    /// ctx.source::<(String, String)>("visits")
+    ///     .group_by_key_and_session(half_an_hour)
+    ///     .filter(|(_, (pages, _, _))| pages.iter().last() == Some("pay"))
+    ///     .sink("orders");
+    /// # });
+    /// ```
+    #[expect(clippy::type_complexity, reason = "it is what comes out, and a name for it would say less")]
+    pub fn group_by_key_and_session(&self, gap: Duration) -> DStream<(K, (Vec<V>, Timestamp, Timestamp))>
+    where
+        V: Element,
+    {
+        let lists = self.group_by_key();
+        let append = |mut all: Vec<V>, more: ListRef<'_, V>| {
+            all.extend(more.iter().map(V::from_ref));
+            all
+        };
+        let Merging { merge, code, .. } = Merging::custom::<Vec<V>>(append);
+        let input = lists.node(lists.key_columns());
+        lists.sessions_of::<Vec<V>>("group_by_key_and_session", input, gap, (merge, code), &lists.names)
+    }
+
     /// A stage that combines, and the host's node that merges what comes out of it into sessions.
     fn session<U: Row, A: Accumulate<U> + 'static>(
         &self,
@@ -128,15 +175,27 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         names: Vec<String>,
         split: impl for<'a> MapFn<'a, (K, V), (K, U)> + Send + Sync + 'static,
     ) -> DStream<(K, Session<U>)> {
-        let gap_ms = self.whole_ms(operator, "gap", gap);
         let Merging { accumulate, merge, code } = merging;
         let fields = renamed(row::fields::<(K, U)>(""), &names);
         let stage = self.combine_stage::<K, U, A>(accumulate, fields, split);
-        let names = joined_names(&names, vec!["start".to_owned(), "end".to_owned()]);
+        self.sessions_of::<U>(operator, stage, gap, (merge, code), &names)
+    }
+
+    /// The host's node that merges the rows of a node into sessions.
+    fn sessions_of<U: Row>(
+        &self,
+        operator: &'static str,
+        input: usize,
+        gap: Duration,
+        (merge, code): (Merge, Code),
+        names: &[String],
+    ) -> DStream<(K, Session<U>)> {
+        let gap_ms = self.whole_ms(operator, "gap", gap);
+        let names = joined_names(names, vec!["start".to_owned(), "end".to_owned()]);
         self.then(HostNode {
             name: NodeName::Stateful(operator),
             operator: Operator::ReduceSession(ReduceSession { merge, gap_ms }),
-            inputs: vec![stage],
+            inputs: vec![input],
             schema: renamed(row::fields::<(K, Session<U>)>(""), &names),
             key_columns: K::WIDTH,
             code,

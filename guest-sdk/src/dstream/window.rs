@@ -396,7 +396,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         V: Comparable,
     {
         let over = self.over("min_by_key_and_window", length, slide, false);
-        self.merged::<K, V, _, _>(over, Merging::extreme(Extreme::Min), self.names.clone(), |pair| pair)
+        self.merged::<K, V, _, _>(over, Merging::extreme::<V>(Extreme::Min), self.names.clone(), |pair| pair)
     }
 
     /// The largest of each key's values in the window, at every slide.
@@ -426,7 +426,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         V: Comparable,
     {
         let over = self.over("max_by_key_and_window", length, slide, false);
-        self.merged::<K, V, _, _>(over, Merging::extreme(Extreme::Max), self.names.clone(), |pair| pair)
+        self.merged::<K, V, _, _>(over, Merging::extreme::<V>(Extreme::Max), self.names.clone(), |pair| pair)
     }
 }
 

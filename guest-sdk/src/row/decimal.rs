@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{ColumnReader, Comparable, Element, Key, Number, Ordered, Row, Single, Sum, Validity, Value};
+use super::{ColumnReader, Comparable, Element, Key, Number, Ordered, Row, Single, Sum, Validity, Value, single};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, DecimalType, Failure, Field};
 use crate::hash;
 use crate::sortkey::ColumnOf;
@@ -174,12 +174,10 @@ impl<const PRECISION: u8, const SCALE: u8> Row for Decimal<PRECISION, SCALE> {
 impl<const PRECISION: u8, const SCALE: u8> Value for Decimal<PRECISION, SCALE> {}
 impl<const PRECISION: u8, const SCALE: u8> Element for Decimal<PRECISION, SCALE> {}
 
-impl<const PRECISION: u8, const SCALE: u8> Single for Decimal<PRECISION, SCALE> {
-    const DATA_TYPE: DataType = {
-        assert!(Self::LIMIT > 1);
-        DataType::Decimal(DecimalType { precision: PRECISION, scale: SCALE })
-    };
-}
+single!({const PRECISION: u8, const SCALE: u8} Decimal<PRECISION, SCALE>, {
+    assert!(Self::LIMIT > 1);
+    DataType::Decimal(DecimalType { precision: PRECISION, scale: SCALE })
+});
 
 impl<const PRECISION: u8, const SCALE: u8> Key for Decimal<PRECISION, SCALE> {
     #[inline]

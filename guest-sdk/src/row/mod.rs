@@ -227,17 +227,45 @@ pub trait Element: Row {}
 pub trait Single: Value + Ordered {
     /// The column's type.
     const DATA_TYPE: DataType;
+
+    /// What stands for it in a computed sort key: itself, or of enums the number of the variant.
+    #[doc(hidden)]
+    type SortAs: Single;
+
+    #[doc(hidden)]
+    fn sort_as<'a>(row: Self::Ref<'a>) -> <Self::SortAs as Row>::Ref<'a>;
 }
 
-/// Values that have a smallest and a largest, as the host knows it.
+/// [`Single`] of a type that is sorted as it is.
+macro_rules! single {
+    ({$($generics:tt)*} $type:ty, $data_type:expr) => {
+        impl<$($generics)*> $crate::row::Single for $type {
+            const DATA_TYPE: DataType = $data_type;
+            type SortAs = Self;
+
+            #[inline]
+            fn sort_as<'a>(row: Self::Ref<'a>) -> Self::Ref<'a> {
+                row
+            }
+        }
+    };
+}
+
+pub(crate) use single;
+
+/// Values that have a smallest and a largest.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no min and max",
     label = "not comparable",
-    note = "min and max work on numbers, String and times; for anything else use reduce_by_key with a closure"
+    note = "min and max work on numbers, String, times and enums; for anything else use reduce_by_key with a closure"
 )]
 pub trait Comparable: Ordered {
+    /// Whether the host's order of such a column is this one, so that it merges values by itself.
+    #[doc(hidden)]
+    const IN_HOST: bool = true;
+
     /// The order of min and max: as [`Ordered::order`], but `-0.0` comes before `0.0`, so that no answer depends on which came
-    /// first. The host's min and max have the same.
+    /// first, and enums are in the order of their variants. The host's min and max have the same.
     #[inline]
     fn extreme_order(left: Self::Ref<'_>, right: Self::Ref<'_>) -> Ordering {
         Self::order(left, right)

@@ -114,7 +114,7 @@ macro_rules! __enum_row {
     ($name:ident) => {
         const _: () = {
             use $crate::__private::{
-                Column, ColumnReader, DataType, Failure, Field, NameColumn, Ordering, Validity, Vec, hash_name,
+                Column, ColumnReader, DataType, Failure, Field, NameColumn, Ordering, Plain, Validity, Vec, hash_name,
                 leaf_field, order_names,
             };
 
@@ -177,6 +177,37 @@ macro_rules! __enum_row {
 
             impl $crate::Single for $name {
                 const DATA_TYPE: DataType = DataType::Utf8;
+                type SortAs = u8;
+
+                #[inline]
+                fn sort_as<'a>(row: <$name as $crate::Row>::Ref<'a>) -> <u8 as $crate::Row>::Ref<'a> {
+                    $crate::Names::number(row)
+                }
+            }
+
+            // The column is text, and the host would compare that.
+            impl $crate::Comparable for $name {
+                const IN_HOST: bool = false;
+
+                #[inline]
+                fn extreme_order(left: $name, right: $name) -> Ordering {
+                    $crate::Names::number(left).cmp(&$crate::Names::number(right))
+                }
+            }
+
+            impl $crate::SortKey for $name {
+                type Of<'a> = $name;
+                type Columns = Plain<u8>;
+
+                #[inline]
+                fn push(key: &$name, columns: &mut Plain<u8>) {
+                    columns.push($crate::Names::number(*key));
+                }
+
+                #[inline]
+                fn compare(key: &$name, columns: &Plain<u8>, row: usize) -> Ordering {
+                    columns.compare_with($crate::Names::number(*key), row)
+                }
             }
 
             impl $crate::Ordered for $name {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::{ColumnReader, Comparable, Element, Key, Number, Ordered, Row, Single, Sum, Validity, Value};
+use super::{ColumnReader, Comparable, Element, Key, Number, Ordered, Row, Sum, Validity, Value, single};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, Failure, Field};
 use crate::bitmap::Bitmap;
 use crate::hash::{self, Digest};
@@ -199,9 +199,7 @@ macro_rules! fixed {
 
         impl Value for $type {}
 
-        impl Single for $type {
-            const DATA_TYPE: DataType = DataType::$data_type;
-        }
+        single!({} $type, DataType::$data_type);
     };
 }
 
@@ -282,9 +280,7 @@ impl Row for bool {
 
 impl Value for bool {}
 
-impl Single for bool {
-    const DATA_TYPE: DataType = DataType::Boolean;
-}
+single!({} bool, DataType::Boolean);
 
 macro_rules! element {
     ($($type:ty),*) => {$(

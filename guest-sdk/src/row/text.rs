@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::primitive::single_field;
-use super::{ColumnReader, Comparable, Element, Key, Ordered, Row, Single, Validity, Value};
+use super::{ColumnReader, Comparable, Element, Key, Ordered, Row, Validity, Value, single};
 use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, Failure, Field, VarData};
 use crate::hash::{self, Digest};
 use crate::sortkey::ColumnOf;
@@ -202,15 +202,11 @@ impl Row for Vec<u8> {
 
 impl Value for String {}
 impl Element for String {}
-impl Single for String {
-    const DATA_TYPE: DataType = DataType::Utf8;
-}
+single!({} String, DataType::Utf8);
 
 impl Value for Vec<u8> {}
 impl Element for Vec<u8> {}
-impl Single for Vec<u8> {
-    const DATA_TYPE: DataType = DataType::Binary;
-}
+single!({} Vec<u8>, DataType::Binary);
 
 impl Key for String {
     #[inline]

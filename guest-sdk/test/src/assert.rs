@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use millpond::Row;
 use millpond::runtime::{batch_to_rows, rows_to_batch};
-use millpond_core::schema::{describe, same_types};
+use millpond_core::schema::{difference, same_types};
 use millpond_core::{Report, StateStore};
 use millpond_testkit::diff::{Cells, Order, diff};
 
@@ -177,8 +177,10 @@ pub(crate) fn schema_of<T: Row>() -> SchemaRef {
 
 #[track_caller]
 fn expect_same(what: &str, found: &SchemaRef, wanted: &SchemaRef) {
-    let (found_text, wanted_text) = (describe(found), describe(wanted));
-    assert!(same_types(found, wanted), "{what} have columns ({found_text}), and the test says ({wanted_text})");
+    if !same_types(found, wanted) {
+        let difference = difference(("the test", wanted), ("the job", found));
+        panic!("{what} have other columns than the test says\n{difference}");
+    }
 }
 
 #[track_caller]

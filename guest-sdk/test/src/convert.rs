@@ -16,6 +16,7 @@ use arrow::datatypes::{
 };
 use millpond::runtime as wire;
 use millpond_core::accumulator::Update;
+use millpond_core::maps::{RepeatedKey, repeated_key};
 use millpond_core::schema::{DURATION, TIMESTAMP, list_of};
 use millpond_core::{Accumulator, AccumulatorKind, Broadcast, Node, NodeId, Number, Operator, Plan, plan};
 
@@ -182,7 +183,15 @@ fn column_from_wire(
             let DataType::Map(entries, sorted) = field.data_type() else { return Err(unlike(field, "map")) };
             let values = column_from_wire(entries, ends.last().map_or(0, |last| *last as usize), columns)?;
             let values = values.as_struct().clone();
-            Arc::new(MapArray::try_new(Arc::clone(entries), offsets(ends), values, nulls, *sorted).map_err(text)?)
+            let map = MapArray::try_new(Arc::clone(entries), offsets(ends), values, nulls, *sorted).map_err(text)?;
+            // As the host checks what components return.
+            if let Some(RepeatedKey { row, key }) = repeated_key(&map).map_err(text)? {
+                return Err(format!(
+                    "column `{}`, row {row}: the map has the key `{key}` more than once",
+                    field.name()
+                ));
+            }
+            Arc::new(map)
         }
     })
 }

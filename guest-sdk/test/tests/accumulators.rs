@@ -1,10 +1,12 @@
 //! Accumulators on the real engine, against a model: they have what committed batches added, each batch once, whatever restarts,
-//! failing batches, partition counts and commits over several batches there are.
+//! failing batches, partition counts, batch intervals and commits over several batches there are.
+
+mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
+use common::{INTERVAL, any_interval_ms, intervals};
 use millpond::{Job, StreamingContext, Values};
 use millpond_test::{JobTest, Number, OnBadRecord};
 use proptest::prelude::*;
@@ -25,13 +27,16 @@ static FAILING: AtomicBool = AtomicBool::new(false);
 
 fn job(ctx: &mut StreamingContext) {
     let (rows, sum, quarters) = (ctx.counter("rows"), ctx.sum::<i64>("sum"), ctx.sum::<f64>("quarters"));
-    let (least, greatest) = (ctx.min::<i64>("least"), ctx.max::<f64>("greatest"));
+    let (least, most) = (ctx.min::<i64>("least"), ctx.max::<i64>("most"));
+    let (coldest, greatest) = (ctx.min::<f64>("coldest"), ctx.max::<f64>("greatest"));
     let (touched, merges) = (ctx.counter("touched"), ctx.counter("merges"));
     let add = move |(_, n): (&str, i64)| {
         rows.add(1);
         sum.add(n);
         quarters.add(n as f64 / 4.0);
         least.add(n);
+        most.add(n);
+        coldest.add(n as f64);
         greatest.add(n as f64);
         if FAILING.load(Relaxed) { Err("it was told to fail".into()) } else { Ok(true) }
     };
@@ -46,10 +51,8 @@ fn job(ctx: &mut StreamingContext) {
         left + right
     };
     // Its running totals are made again at a restart: nothing of that may count.
-    let seconds = Duration::from_secs;
-    pairs
-        .reduce_by_key_and_window_with_inverse(merge, |left, right| left - right, seconds(3), seconds(1))
-        .sink("windowed");
+    let (length, slide) = (intervals(ctx, 3), intervals(ctx, 1));
+    pairs.reduce_by_key_and_window_with_inverse(merge, |left, right| left - right, length, slide).sink("windowed");
 }
 
 /// The totals of these batches.
@@ -62,6 +65,8 @@ fn model(batches: &[Vec<Pair>]) -> BTreeMap<&'static str, Option<Number>> {
         ("sum", Some(numbers.iter().sum::<i64>().into())),
         ("quarters", Some(numbers.iter().map(|n| *n as f64 / 4.0).sum::<f64>().into())),
         ("least", numbers.iter().min().map(|n| (*n).into())),
+        ("most", numbers.iter().max().map(|n| (*n).into())),
+        ("coldest", numbers.iter().min().map(|n| (*n as f64).into())),
         ("greatest", numbers.iter().max().map(|n| (*n as f64).into())),
         ("touched", Some((touched as i64).into())),
     ])
@@ -77,8 +82,10 @@ proptest! {
             prop_oneof![4 => Just(Trouble::None), 1 => Just(Trouble::Restart), 1 => Just(Trouble::Failure)], 10),
         parallelism in 1usize..4,
         commit_every in 1u64..4,
+        interval_ms in any_interval_ms(),
     ) {
         let test = JobTest::new(Job::new(job)).parallelism(parallelism).commit_every(commit_every);
+        let test = test.batch_interval_ms(interval_ms).param(INTERVAL, interval_ms);
         let mut running = test.on_bad_record(OnBadRecord::Fail).start();
         // The source gives a batch at a time, and those that were not committed again.
         let (mut fed, mut done, mut committed) = (Vec::<Vec<Pair>>::new(), 0, 0);

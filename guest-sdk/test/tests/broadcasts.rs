@@ -1,10 +1,14 @@
 //! Broadcast values on the real engine, against a model: values from outside that are replaced between batches, and values that are
-//! the newest rows of a stream, whatever restarts, failing batches, partition counts and commits over several batches there are.
+//! the newest rows of a stream, whatever restarts, failing batches, partition counts, batch intervals and commits over several batches
+//! there are.
+
+mod common;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use common::any_interval_ms;
 use millpond::{Job, StreamingContext, Values};
 use millpond_test::{JobTest, OnBadRecord, RunningJob};
 use proptest::prelude::*;
@@ -20,12 +24,13 @@ enum Trouble {
     Failure,
 }
 
-/// One batch: rows, rows that become a value, perhaps another value from outside.
+/// One batch: rows, rows that become values, perhaps other values from outside.
 #[derive(Clone, Debug)]
 struct Step {
     rows: Vec<Pair>,
     model: Vec<Pair>,
     rates: Option<Vec<Pair>>,
+    offsets: Option<Vec<i64>>,
     trouble: Trouble,
 }
 
@@ -33,24 +38,30 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let rows = || proptest::collection::vec(("[a-c]", -5i64..5), 0..6);
     let model = prop_oneof![1 => Just(Vec::new()), 2 => rows()];
     let trouble = prop_oneof![4 => Just(Trouble::None), 1 => Just(Trouble::Restart), 1 => Just(Trouble::Failure)];
-    let step = (rows(), model, proptest::option::weighted(0.3, rows()), trouble);
-    let step = step.prop_map(|(rows, model, rates, trouble)| Step { rows, model, rates, trouble });
+    let offsets = proptest::option::weighted(0.3, proptest::collection::vec(-5i64..5, 0..4));
+    let step = (rows(), model, proptest::option::weighted(0.3, rows()), offsets, trouble);
+    let step = step.prop_map(|(rows, model, rates, offsets, trouble)| Step { rows, model, rates, offsets, trouble });
     proptest::collection::vec(step, 1..10)
 }
 
 /// Makes the next batch fail after the stream's value was replaced.
 static FAILING: AtomicBool = AtomicBool::new(false);
 
+/// What a row becomes: by the values from outside, the sum of the stream's newest rows, and the last of them with its key.
+type Priced = (String, i64, i64, Option<i64>);
+
 fn job(ctx: &mut StreamingContext) {
-    let rates = ctx.broadcast_map::<String, i64>("rates");
+    let (rates, offsets) = (ctx.broadcast_map::<String, i64>("rates"), ctx.broadcast::<i64>("offsets"));
     let rows = ctx.source::<Pair>("rows");
-    let newest = ctx.source::<Pair>("model").sort_by(|(key, n)| (key, n)).broadcast("newest");
-    let priced = rows.try_map::<(String, i64, i64)>(move |(key, n)| {
+    let model = ctx.source::<Pair>("model").sort_by(|(key, n)| (key, n));
+    let (newest, latest) = (model.broadcast("newest"), model.broadcast_map("latest"));
+    let priced = rows.try_map::<Priced>(move |(key, n)| {
         if FAILING.load(Relaxed) {
             return Err("it was told to fail".into());
         }
+        let price = n * rates.get(key).unwrap_or(1) + offsets.rows().iter().sum::<i64>();
         let model: i64 = newest.rows().iter().map(|(_, n)| n).sum();
-        Ok((key, n * rates.get(key).unwrap_or(1), model))
+        Ok((key, price, model, latest.get(key)))
     });
     priced.sink("priced");
     // In keyed state, where the value of each batch leaves its mark.
@@ -74,7 +85,7 @@ struct Model {
 
 impl Model {
     /// Takes in a batch; gives the rows of sink `priced`.
-    fn batch(&mut self, rows: &[Pair], model: &[Pair], rates: &BTreeMap<String, i64>) -> Vec<(String, i64, i64)> {
+    fn batch(&mut self, rows: &[Pair], model: &[Pair], rates: &BTreeMap<String, i64>, offset: i64) -> Vec<Priced> {
         if !model.is_empty() {
             self.newest = model.to_vec();
         }
@@ -83,7 +94,11 @@ impl Model {
         for (key, sum) in sums {
             *self.totals.entry(key).or_default() += sum * 10 + self.newest.len() as i64;
         }
-        let price = |(key, n): &Pair| (key.clone(), n * rates.get(key).unwrap_or(&1), sum_of(&self.newest));
+        // The stream is sorted, so the last row of a key is its largest.
+        let latest = |key: &String| self.newest.iter().filter(|row| row.0 == *key).map(|row| row.1).max();
+        let price = |(key, n): &Pair| {
+            (key.clone(), n * rates.get(key).unwrap_or(&1) + offset, sum_of(&self.newest), latest(key))
+        };
         rows.iter().map(price).collect()
     }
 }
@@ -106,17 +121,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn each_batch_sees_its_values(steps in steps(), parallelism in 1usize..4, commit_every in 1u64..4) {
+    fn each_batch_sees_its_values(
+        steps in steps(), parallelism in 1usize..4, commit_every in 1u64..4, interval_ms in any_interval_ms(),
+    ) {
         let test = JobTest::new(Job::new(job)).parallelism(parallelism).commit_every(commit_every);
+        let test = test.batch_interval_ms(interval_ms);
         let test = test.on_bad_record(OnBadRecord::Fail).broadcast("rates", Vec::<Pair>::new());
+        let test = test.broadcast("offsets", Vec::<i64>::new());
         let mut running = test.start();
         let (mut fed, mut done, mut committed) = (Vec::<(Vec<Pair>, Vec<Pair>)>::new(), 0, 0);
         let (mut model, mut model_committed) = (Model::default(), Model::default());
-        let mut rates = BTreeMap::new();
+        let (mut rates, mut offset) = (BTreeMap::new(), 0);
         for step in &steps {
             if let Some(rows) = &step.rates {
                 running.set_broadcast("rates", rows.clone());
                 rates = rows.iter().cloned().collect();
+            }
+            if let Some(rows) = &step.offsets {
+                running.set_broadcast("offsets", rows.clone());
+                offset = rows.iter().sum();
             }
             feed(&mut running, &step.rows, &step.model);
             fed.push((step.rows.clone(), step.model.clone()));
@@ -134,13 +157,13 @@ proptest! {
                 model = model_committed.clone();
             }
             running.batch();
-            let expected = model.batch(&fed[done].0, &fed[done].1, &rates);
+            let expected = model.batch(&fed[done].0, &fed[done].1, &rates, offset);
             done += 1;
             if (done - committed) as u64 == commit_every {
                 committed = done;
                 model_committed = model.clone();
                 // Output comes with the commit; what the newest batch gave is among it.
-                prop_assert_eq!(sorted(running.rows::<(String, i64, i64)>("priced")), sorted(expected));
+                prop_assert_eq!(sorted(running.rows::<Priced>("priced")), sorted(expected));
                 let totals: Vec<Pair> = model.totals.clone().into_iter().collect();
                 prop_assert_eq!(sorted(running.rows::<Pair>("totals")), totals);
             }

@@ -138,9 +138,14 @@ fn what_a_test_gets_wrong_is_named() {
     let shown = words(|| job.assert_rows("outt", [pair("a", 1)]));
     assert_eq!(shown, "the job has no sink `outt`; it has [\"out\"]");
     let shown = words(|| job.assert_rows("out", ["a".to_owned()]));
-    assert!(
-        shown.starts_with("rows of sink `out` have columns (key: utf8, sum: int64), and the test says ("),
-        "{shown}"
+    assert_eq!(
+        shown.lines().collect::<Vec<_>>(),
+        [
+            "rows of sink `out` have other columns than the test says",
+            "  the test: value: utf8",
+            "  the job:  key:   utf8, sum: int64",
+            "                         ^^^^^^^^^^",
+        ]
     );
     let shown = words(|| job.assert_state("sum", [pair("a", 1)]));
     assert!(shown.starts_with("the plan has no node `sum`; it has ["), "{shown}");

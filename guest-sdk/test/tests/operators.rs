@@ -1,13 +1,12 @@
-//! Every operator of the SDK on the real engine, against a naive model: random batches, partition counts and restarts.
+//! Operators of the SDK on the real engine, against naive models: random batches, partition counts, batch intervals and restarts.
 //! The harness is `common/mod.rs`; other files have the operators of a kind.
 
 mod common;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use common::{Batch, Pair, all, check, check_ordered, counts, fold, last, pairs, runs, seconds, window};
+use common::{Batch, Pair, check, check_ordered, counts, fold, last, pairs, runs};
 use millpond::{Job, Row, StreamingContext};
 use millpond_core::Report;
 use millpond_test::JobTest;
@@ -116,48 +115,6 @@ proptest! {
     }
 
     #[test]
-    fn windows(run in runs()) {
-        check(&run, |ctx| pairs(ctx).window(seconds(3), seconds(2)).sink("out"), |batches| {
-            window(batches, 3, 2).map(|window| all(window).collect())
-        })?;
-        check(&run, |ctx| pairs(ctx).count_by_window(seconds(2), seconds(1)).sink("out"), |batches| {
-            window(batches, 2, 1).map(|window| vec![all(window).count() as i64])
-        })?;
-        check(&run, |ctx| pairs(ctx).map::<String>(|(key, _)| key).count_by_value_and_window(seconds(3), seconds(1)).sink("out"), |batches| {
-            window(batches, 3, 1).map(|window| counts(all(window)))
-        })?;
-        check(&run, |ctx| pairs(ctx).map::<i64>(|(_, n)| n).reduce_by_window(|a, b| a.min(b), seconds(2), seconds(2)).sink("out"), |batches| {
-            window(batches, 2, 2).map(|window| all(window).map(|(_, n)| n).min().into_iter().collect())
-        })?;
-        // A slide longer than the window: batches in between are in no window.
-        check(&run, |ctx| pairs(ctx).sum_by_key_and_window(seconds(1), seconds(3)).sink("out"), |batches| {
-            window(batches, 1, 3).map(|window| fold(all(window), |a, b| a + b))
-        })?;
-    }
-
-    #[test]
-    fn reductions_by_key_and_window(run in runs()) {
-        let sums = |batches: &[Batch]| window(batches, 3, 1).map(|window| fold(all(window), |a, b| a + b));
-        check(&run, |ctx| pairs(ctx).reduce_by_key_and_window(|a, b| a + b, seconds(3), seconds(1)).sink("out"), sums)?;
-        check(&run, |ctx| {
-            pairs(ctx).reduce_by_key_and_window_with_inverse(|a, b| a + b, |a, b| a - b, seconds(3), seconds(1)).sink("out");
-        }, sums)?;
-        check(&run, |ctx| {
-            let positive = |(_, n): (&str, i64)| n > 0;
-            pairs(ctx)
-                .reduce_by_key_and_window_with_inverse_and_filter(|a, b| a + b, |a, b| a - b, seconds(3), seconds(1), positive)
-                .sink("out");
-        }, |batches| sums(batches).map(|rows| rows.into_iter().filter(|(_, n)| *n > 0).collect()))?;
-        check(&run, |ctx| pairs(ctx).sum_by_key_and_window(seconds(3), seconds(1)).sink("out"), sums)?;
-        check(&run, |ctx| pairs(ctx).min_by_key_and_window(seconds(3), seconds(2)).sink("out"), |batches| {
-            window(batches, 3, 2).map(|window| fold(all(window), i64::min))
-        })?;
-        check(&run, |ctx| pairs(ctx).max_by_key_and_window(seconds(2), seconds(1)).sink("out"), |batches| {
-            window(batches, 2, 1).map(|window| fold(all(window), i64::max))
-        })?;
-    }
-
-    #[test]
     fn keyed_state(run in runs()) {
         // Touched keys only; a total of zero deletes the key.
         let running = |batches: &[Batch]| {
@@ -216,22 +173,6 @@ proptest! {
 }
 
 #[test]
-fn kept_empty_keys_come_out_as_in_spark() {
-    fn job(ctx: &mut StreamingContext) {
-        pairs(ctx)
-            .reduce_by_key_and_window_with_inverse(|a, b| a + b, |a, b| a - b, seconds(1), seconds(1))
-            .keep_empty_keys()
-            .sink("out");
-    }
-    let mut job = JobTest::new(Job::new(job)).start();
-    job.feed("in", [("a".to_owned(), 2i64)]);
-    job.batch();
-    job.restart();
-    job.batch();
-    assert_eq!(job.rows::<Pair>("out"), [("a".to_owned(), 0)]);
-}
-
-#[test]
 fn refused_rows_are_reported_with_their_place_and_reason() {
     fn job(ctx: &mut StreamingContext) {
         ctx.text("lines").try_map::<i64>(|line| Ok(line.parse::<i64>()?)).sink("out");
@@ -273,34 +214,6 @@ fn rows_of_a_derived_type_pass_through() {
 }
 
 #[test]
-fn a_transform_runs_as_a_step() {
-    fn shout(ctx: &mut millpond::TransformContext) {
-        ctx.input::<String>().map_owned(|line| line.to_uppercase()).output();
-    }
-    fn job(ctx: &mut StreamingContext) {
-        ctx.text("lines").transform_by::<String>("shout").sink("out");
-    }
-    let mut job = JobTest::new(Job::new(job)).transform("shout", millpond::Transform::new(shout)).start();
-    job.feed("lines", ["hello".to_owned()]);
-    job.batch();
-    assert_eq!(job.rows::<String>("out"), ["HELLO"]);
-}
-
-#[test]
-fn time_that_is_turned_on_empties_windows() {
-    fn job(ctx: &mut StreamingContext) {
-        ctx.text("lines").count_by_window(seconds(3), seconds(1)).sink("out");
-    }
-    let mut job = JobTest::new(Job::new(job)).start();
-    job.feed("lines", ["a".to_owned()]);
-    job.batch();
-    assert_eq!(job.rows::<i64>("out"), [1]);
-    job.advance(seconds(10));
-    job.batch();
-    assert_eq!(job.rows::<i64>("out"), [0]);
-}
-
-#[test]
 fn a_second_stateful_node_must_be_named() {
     fn twice(ctx: &mut StreamingContext) {
         let count = |values: millpond::Values<'_, i64>, total: Option<i64>| Some(total.unwrap_or(0) + values.sum());
@@ -313,13 +226,4 @@ fn a_second_stateful_node_must_be_named() {
     let refused = JobTest::new(Job::new(twice)).plan().expect_err("two nodes of one name");
     assert!(refused.contains("update_state_by_key") && refused.contains(".named("), "{refused}");
     assert!(JobTest::new(Job::new(named)).plan().is_ok());
-}
-
-#[test]
-fn windows_must_fit_the_batch_interval() {
-    fn job(ctx: &mut StreamingContext) {
-        pairs(ctx).window(Duration::from_millis(1500), seconds(1)).sink("out");
-    }
-    let refused = JobTest::new(Job::new(job)).plan().expect_err("1.5 s of 1 s batches");
-    assert!(refused.contains("multiple of the batch interval"), "{refused}");
 }

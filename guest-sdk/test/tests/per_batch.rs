@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Batch, Pair, Run, all, check, check_ordered, halves, last, pairs, runs_at_any_interval, seconds};
+use common::{Batch, Pair, Run, all, check, check_ordered, halves, last, pairs, runs, seconds};
 use millpond::{Job, StreamingContext, Timestamp, batch_time};
 use millpond_core::Report;
 use millpond_test::{JobTest, START_MS};
@@ -33,7 +33,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn partitions_one_by_one(run in runs_at_any_interval()) {
+    fn partitions_one_by_one(run in runs()) {
         check(&run, |ctx| {
             pairs(ctx).map_partitions::<(i64, i64)>(|rows, out| {
                 out.push((rows.len() as i64, rows.iter().map(|(_, n)| n).sum()));
@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn partitions_as_lists(run in runs_at_any_interval()) {
+    fn partitions_as_lists(run in runs()) {
         check_ordered(&run, |ctx| pairs(ctx).glom().sink("out"), |batches| {
             Some(by_partition(last(batches), |_, rows| rows.to_vec()))
         }, |rows| rows)?;
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn pairs_and_their_parts(run in runs_at_any_interval()) {
+    fn pairs_and_their_parts(run in runs()) {
         check(&run, |ctx| {
             pairs(ctx).flat_map_values::<(i64, String)>(|n, out| {
                 (0..n).for_each(|i| out.push((i, &format!("{i} of {n}"))));
@@ -98,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn accumulators_by_key(run in runs_at_any_interval()) {
+    fn accumulators_by_key(run in runs()) {
         // Smallest, how many, and all values as a set of bits: nothing of it is a value.
         let model = |batches: &[Batch]| {
             let mut by_key: BTreeMap<String, (i64, (i64, i64))> = BTreeMap::new();
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn distinct_rows(run in runs_at_any_interval()) {
+    fn distinct_rows(run in runs()) {
         check(&run, |ctx| pairs(ctx).distinct().sink("out"), |batches| {
             Some(last(batches).iter().cloned().collect::<BTreeSet<_>>().into_iter().collect())
         })?;
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn partitions_of_other_sizes(run in runs_at_any_interval()) {
+    fn partitions_of_other_sizes(run in runs()) {
         let cut = |batch: &Batch, count: usize| -> Vec<Vec<Pair>> {
             let bound = |partition: usize| batch.len() * partition / count;
             (0..count).map(|partition| batch[bound(partition)..bound(partition + 1)].to_vec()).collect()
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn batches_as_a_whole(run in runs_at_any_interval()) {
+    fn batches_as_a_whole(run in runs()) {
         let time = |run: &Run, batches: &[Batch]| {
             let interval = run.interval_ms as i64;
             Timestamp::from_millis((START_MS / interval + batches.len() as i64) * interval)
@@ -227,7 +227,7 @@ proptest! {
     }
 
     #[test]
-    fn batches_of_two_streams_as_a_whole(run in runs_at_any_interval()) {
+    fn batches_of_two_streams_as_a_whole(run in runs()) {
         // All pairs of a row of one and a row of the other that differ in sign; and how many each has.
         check_ordered(&run, |ctx| {
             let all = pairs(ctx);
@@ -255,7 +255,7 @@ proptest! {
     }
 
     #[test]
-    fn unions_of_several(run in runs_at_any_interval()) {
+    fn unions_of_several(run in runs()) {
         check_ordered(&run, |ctx| {
             let rows = pairs(ctx);
             let tens = rows.map_values::<i64>(|n| n * 10).columns(["other", "names"]);

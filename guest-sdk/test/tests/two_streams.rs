@@ -1,10 +1,13 @@
-//! Every operator of two streams on the real engine, against a nested loop: random batches, partition counts, batch intervals and
-//! restarts.
+//! Every operator of two streams on the real engine, against a nested loop: random batches, partition counts, batch intervals, windows
+//! and restarts.
+
+mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
+use common::{INTERVAL, any_interval_ms, intervals, sorted};
 use millpond::{DStream, Job, Row, StreamingContext};
 use millpond_test::JobTest;
 use proptest::prelude::*;
@@ -24,19 +27,31 @@ struct Run {
     restarts: BTreeSet<usize>,
     parallelism: usize,
     interval_ms: u64,
+    windows: Windows,
+}
+
+/// The windows of a job, in batches. Lengths may differ, and be shorter than the slide.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    left: usize,
+    right: usize,
+    slide: usize,
 }
 
 fn runs() -> impl Strategy<Value = Run> {
     let side = || proptest::collection::vec((proptest::option::weighted(0.8, "[a-c]{1,2}"), -2i64..3), 0..9);
     let batches = proptest::collection::vec((side(), side()), 1..10);
     let restarts = proptest::collection::btree_set(0usize..10, 0..3);
-    let intervals = prop_oneof![Just(500u64), Just(1000)];
-    (batches, restarts, 1usize..6, intervals).prop_map(|(batches, restarts, parallelism, interval_ms)| Run {
-        batches,
-        restarts,
-        parallelism,
-        interval_ms,
-    })
+    let windows = (1usize..6, 1usize..6, 1usize..4).prop_map(|(left, right, slide)| Windows { left, right, slide });
+    (batches, restarts, 1usize..6, any_interval_ms(), windows).prop_map(
+        |(batches, restarts, parallelism, interval_ms, windows)| Run {
+            batches,
+            restarts,
+            parallelism,
+            interval_ms,
+            windows,
+        },
+    )
 }
 
 fn left(ctx: &StreamingContext) -> DStream<Pair> {
@@ -45,6 +60,14 @@ fn left(ctx: &StreamingContext) -> DStream<Pair> {
 
 fn right(ctx: &StreamingContext) -> DStream<Pair> {
     ctx.source::<Pair>("right")
+}
+
+/// The rows of the windows of both streams.
+fn recent(ctx: &StreamingContext) -> (DStream<Pair>, DStream<Pair>) {
+    let batches = |name| intervals(ctx, ctx.param_or(name, 0));
+    let slide = batches("slide");
+    let left = left(ctx).window(batches("left"), slide).named("recent-left");
+    (left, right(ctx).window(batches("right"), slide).named("recent-right"))
 }
 
 /// Runs a job and compares each batch, rows in any order. `None` = this batch gives nothing to the sink.
@@ -69,11 +92,9 @@ fn check_of<T>(
 where
     T: Row + Debug + Ord + Clone,
 {
-    let sorted = |mut rows: Vec<T>| {
-        rows.sort();
-        rows
-    };
     let test = JobTest::new(Job::new(job)).parallelism(run.parallelism).batch_interval_ms(run.interval_ms);
+    let Windows { left, right, slide } = run.windows;
+    let test = test.param(INTERVAL, run.interval_ms).param("left", left).param("right", right).param("slide", slide);
     let mut job = test.start();
     let mut expected = Vec::new();
     for (number, (left, right)) in run.batches.iter().enumerate() {
@@ -131,12 +152,13 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The rows of a side in a window of so many seconds, every two seconds.
-fn window(batches: &[Batch], interval_ms: u64, seconds: usize, side: fn(&Batch) -> &Side) -> Option<Side> {
-    let a_second = usize::try_from(1000 / interval_ms).expect("it is small");
-    let from = batches.len().saturating_sub(seconds * a_second);
-    let is_slide = batches.len().is_multiple_of(2 * a_second);
-    is_slide.then(|| batches[from..].iter().flat_map(|batch| side(batch).clone()).collect())
+/// The rows of both sides in their windows; nothing between slides.
+fn windows(batches: &[Batch], windows: Windows) -> Option<(Side, Side)> {
+    let newest = |length: usize| &batches[batches.len().saturating_sub(length)..];
+    batches.len().is_multiple_of(windows.slide).then(|| {
+        let left = newest(windows.left).iter().flat_map(|batch| batch.0.clone()).collect();
+        (left, newest(windows.right).iter().flat_map(|batch| batch.1.clone()).collect())
+    })
 }
 
 proptest! {
@@ -191,11 +213,47 @@ proptest! {
     fn joins_of_windows(run in runs()) {
         // Lengths may differ, slides may not.
         check(&run, |ctx| {
-            let recent = left(ctx).window(ms(3000), ms(2000)).named("recent");
-            recent.join(&right(ctx).window(ms(4000), ms(2000)).named("more")).sink("out");
+            let (left, right) = recent(ctx);
+            left.join(&right).sink("out");
+        }, |batches| windows(batches, run.windows).map(|(left, right)| inner(&left, &right)))?;
+        check(&run, |ctx| {
+            let (left, right) = recent(ctx);
+            left.left_outer_join(&right).sink("out");
         }, |batches| {
-            let left = window(batches, run.interval_ms, 3, |batch| &batch.0)?;
-            Some(inner(&left, &window(batches, run.interval_ms, 4, |batch| &batch.1)?))
+            let (left, right) = windows(batches, run.windows)?;
+            let rows = paired(&left, &right).into_iter();
+            Some(rows.filter_map(|(key, (left, right))| Some((key, (left?, right)))).collect::<Vec<_>>())
+        })?;
+        check(&run, |ctx| {
+            let (left, right) = recent(ctx);
+            left.right_outer_join(&right).sink("out");
+        }, |batches| {
+            let (left, right) = windows(batches, run.windows)?;
+            let rows = paired(&left, &right).into_iter();
+            Some(rows.filter_map(|(key, (left, right))| Some((key, (left, right?)))).collect::<Vec<_>>())
+        })?;
+        check(&run, |ctx| {
+            let (left, right) = recent(ctx);
+            left.full_outer_join(&right).sink("out");
+        }, |batches| windows(batches, run.windows).map(|(left, right)| paired(&left, &right)))?;
+    }
+
+    #[test]
+    fn windows_less_what_the_other_has(run in runs()) {
+        check(&run, |ctx| {
+            let (left, right) = recent(ctx);
+            left.subtract_by_key(&right).sink("out");
+        }, |batches| {
+            let (left, right) = windows(batches, run.windows)?;
+            let is_there = |row: &Pair| row.0.is_some() && right.iter().any(|other| other.0 == row.0);
+            Some(left.into_iter().filter(|row| !is_there(row)).collect())
+        })?;
+        check(&run, |ctx| {
+            let (left, right) = recent(ctx);
+            left.subtract(&right).sink("out");
+        }, |batches| {
+            let (left, right) = windows(batches, run.windows)?;
+            Some(left.into_iter().filter(|row| !right.contains(row)).collect())
         })?;
     }
 
@@ -240,11 +298,12 @@ proptest! {
                 values.sort_unstable();
                 values
             };
-            left(ctx).group_by_key_and_window(ms(3000), ms(2000)).map_owned(move |(key, values)| {
+            let batches = |name| intervals(ctx, ctx.param_or(name, 0));
+            left(ctx).group_by_key_and_window(batches("left"), batches("slide")).map_owned(move |(key, values)| {
                 (key.map(str::to_owned), sorted(values))
             }).sink("out");
         }, |batches| {
-            let rows = lists(&window(batches, run.interval_ms, 3, |batch| &batch.0)?).into_iter();
+            let rows = lists(&windows(batches, run.windows)?.0).into_iter();
             Some(rows.map(|(key, mut values)| {
                 values.sort_unstable();
                 (key, values)

@@ -162,16 +162,14 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A transform's columns are not the plan's.
-    #[error("transform `{name}`: its {side} columns are ({found}), but the plan says ({expected})")]
+    #[error("transform `{name}`: its {side} columns are not those of the plan\n{difference}")]
     TransformColumns {
         /// Its name.
         name: String,
         /// `input` or `output`.
         side: &'static str,
-        /// What the component declares.
-        found: String,
-        /// What the plan declares.
-        expected: String,
+        /// Both, and where they differ.
+        difference: String,
     },
     /// A `--set` that cannot be applied.
     #[error("--set {text}: {problem}")]

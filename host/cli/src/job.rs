@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use millpond_build::PluginFolder;
 use millpond_connectors::{OnBadRecordSpec, OpenBroadcast, OpenSink, OpenSource};
-use millpond_core::schema::{describe, same_types};
+use millpond_core::schema::{difference, same_types};
 use millpond_core::{BoxError, BroadcastSource, Clock, OutputMode, StopSignal, TransformFunction};
 use millpond_engine::{OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger};
 use millpond_wasm::{EngineOptions, JobComponent, LoadOptions, WasmEngine};
@@ -123,8 +123,8 @@ impl LoadedJob {
                 [("input", transform.input_schema(), input), ("output", transform.output_schema(), output)]
             {
                 if !same_types(&found, expected) {
-                    let (found, expected) = (describe(&found), describe(expected));
-                    return Err(Error::TransformColumns { name: name.to_owned(), side, found, expected }.into());
+                    let difference = difference(("in the plan", expected), ("in the component", &found));
+                    return Err(Error::TransformColumns { name: name.to_owned(), side, difference }.into());
                 }
             }
             transforms.insert(name.to_owned(), Arc::new(transform));

@@ -119,15 +119,19 @@ pub(crate) fn of_summary(summary: &Summary) -> Value {
     with_phases(totals, &summary.phases)
 }
 
-/// By name. What JSON has no number for (NaN, infinities) is text; null = a minimum or maximum of nothing.
+/// By name.
 fn of_accumulators(totals: &[AccumulatorTotal]) -> Value {
-    let value = |total: &AccumulatorTotal| match total.value {
+    Value::Object(totals.iter().map(|total| (total.name.clone(), of_total(total))).collect())
+}
+
+/// What JSON has no number for (NaN, infinities) is text; null = a minimum or maximum of nothing.
+pub(crate) fn of_total(total: &AccumulatorTotal) -> Value {
+    match total.value {
         Some(Number::Int64(value)) => value.into(),
         Some(Number::Float64(value)) if value.is_finite() => value.into(),
         Some(other) => other.to_string().into(),
         None => Value::Null,
-    };
-    Value::Object(totals.iter().map(|total| (total.name.clone(), value(total))).collect())
+    }
 }
 
 fn with_phases(mut object: Value, phases: &PhaseTimes) -> Value {

@@ -15,6 +15,7 @@ pub mod error;
 pub mod function;
 pub mod ids;
 pub mod listener;
+pub mod maps;
 pub mod plan;
 pub mod receiver;
 pub mod schema;

@@ -3,9 +3,13 @@
 //! Names of what is inside a list or map are fixed here, so that two types are equal exactly if `==` says so; names of a struct's
 //! fields are part of its type.
 
+mod difference;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Fields, Schema, TimeUnit};
+
+pub use difference::{difference, difference_of_texts};
 
 /// The Arrow type of a `timestamp` column: microseconds since the Unix epoch, UTC.
 pub const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);

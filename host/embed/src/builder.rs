@@ -11,7 +11,7 @@ use millpond_connectors::memory::{MemoryInput, MemoryOutput, MemorySink, MemoryS
 use millpond_connectors::{
     BroadcastSpec, OnBadRecordSpec, OpenBroadcast, OpenSink, OpenSource, SinkSpec, SourceSpec, SpecError,
 };
-use millpond_core::schema::{describe, same_types};
+use millpond_core::schema::{difference, same_types};
 use millpond_core::{
     BatchReport, BoxError, BroadcastSource, Clock, Listener, OutputMode, Receiver, Report, Sink, StateStore,
     StopSignal, SystemClock, TransformFunction,
@@ -372,8 +372,8 @@ impl JobBuilder {
                 [("input", transform.input_schema(), input), ("output", transform.output_schema(), output)]
             {
                 if !same_types(&found, expected) {
-                    let (found, expected) = (describe(&found), describe(expected));
-                    return Err(Error::TransformColumns { name: name.to_owned(), side, found, expected }.into());
+                    let difference = difference(("in the plan", expected), ("in the component", &found));
+                    return Err(Error::TransformColumns { name: name.to_owned(), side, difference }.into());
                 }
             }
             loaded.insert(name.to_owned(), Arc::new(transform));

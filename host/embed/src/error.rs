@@ -35,16 +35,14 @@ pub enum Error {
     },
 
     /// A transform's columns are not the plan's.
-    #[error("transform `{name}`: its {side} is ({found}), and the plan has ({expected}) there: use another component")]
+    #[error("transform `{name}`: its {side} columns are not those of the plan: use another component\n{difference}")]
     TransformColumns {
         /// Its name in the plan.
         name: String,
         /// `input` or `output`.
         side: &'static str,
-        /// The component's columns.
-        found: String,
-        /// The plan's columns.
-        expected: String,
+        /// Both, and where they differ.
+        difference: String,
     },
 
     /// The system gives no threads.

@@ -59,8 +59,7 @@ impl Broadcasts {
                 return Err(Error::SchemaMismatch {
                     node: format!("broadcast {name}"),
                     what: "its value has other columns than the plan says".to_owned(),
-                    expected: schema::describe(schema),
-                    found: schema::describe(rows.schema_ref()),
+                    difference: schema::difference(("in the plan", schema), ("in the value", rows.schema_ref())),
                 });
             }
             give(function, *number, name, &rename(name, schema, &rows)?)?;

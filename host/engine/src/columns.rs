@@ -12,11 +12,14 @@ use arrow::array::{
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::SortOptions;
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType,
+};
 use millpond_core::schema::is_nested;
 
 use crate::error::{Error, OFFSETS_MAX, Result};
 use crate::key::{self, ColumnEncoder};
+use crate::primitive::{Ordinal, with_primitive};
 use crate::segmented::Segmented;
 
 /// Rows by slot, replaceable one by one.
@@ -105,7 +108,7 @@ impl ColumnStore {
     }
 
     /// The slots with the `limit` first values of a column, and all that tie with the last of those, and the rank of that one (see [`rank_of`]);
-    /// `None` for a column whose values are no plain numbers. Cost: two passes over the values; `is_occupied` is asked about few slots.
+    /// `None` for a column that may be null, or whose values are no numbers or times. Cost: two passes over the values; `is_occupied` is asked about few slots.
     pub(crate) fn first(
         &self,
         column: usize,
@@ -113,25 +116,35 @@ impl ColumnStore {
         limit: usize,
         is_occupied: impl Fn(u32) -> bool,
     ) -> Option<(u64, Vec<u32>)> {
-        let column = self.columns.get(column).filter(|column| column.valid.is_none())?;
+        let data_type = self.schema.fields().get(column)?.data_type();
+        let column = self.columns.get(column).filter(|column| !column.nullable)?;
         let turned = |rank: u64| if descending { rank } else { !rank };
         match &column.values {
             Values::Boolean(values) => {
                 Some(largest(values.iter().map(|value| turned(u64::from(*value))), limit, is_occupied))
             }
             Values::Integer(values) => {
-                Some(largest(values.iter().map(|value| turned(rank_of_integer(*value))), limit, is_occupied))
+                Some(largest(values.iter().map(|value| turned(value.rank())), limit, is_occupied))
             }
-            Values::Float(values) => {
-                Some(largest(values.iter().map(|value| turned(rank_of_float(*value))), limit, is_occupied))
-            }
-            Values::Bytes { .. } => None,
+            Values::Float(values) => Some(largest(values.iter().map(|value| turned(value.rank())), limit, is_occupied)),
+            Values::Bytes { spans, bytes, blank, .. } => with_primitive!(
+                data_type,
+                T => {
+                    let value = |span: &(u64, u32)| match *span {
+                        (_, 0) => blank.as_slice(),
+                        (start, length) => &bytes[start as usize..start as usize + length as usize],
+                    };
+                    let rank = |bytes| <T as ArrowPrimitiveType>::Native::take(bytes).map_or(0, |(value, _)| value.rank());
+                    Some(largest(spans.iter().map(|span| turned(rank(value(span)))), limit, is_occupied))
+                },
+                else None
+            ),
         }
     }
 }
 
 /// Gives the index and the rank of each of these rows of a column: numbers that are the larger the earlier the value comes.
-/// `false` for a column whose values are no plain numbers.
+/// `false` for a column with a null in it, or whose values are no numbers or times.
 pub(crate) fn rank_of(
     column: &ArrayRef,
     descending: bool,
@@ -146,25 +159,16 @@ pub(crate) fn rank_of(
             let values = column.as_boolean();
             rows.for_each(|(index, row)| turned(index, u64::from(values.value(row))));
         }
-        DataType::Int64 | DataType::Timestamp(..) => {
-            let values = integers(column);
-            rows.for_each(|(index, row)| turned(index, rank_of_integer(values[row])));
-        }
-        DataType::Float64 => {
-            let values = column.as_primitive::<Float64Type>().values();
-            rows.for_each(|(index, row)| turned(index, rank_of_float(values[row])));
-        }
-        _ => return false,
+        other => with_primitive!(
+            other,
+            T => {
+                let values = column.as_primitive::<T>().values();
+                rows.for_each(|(index, row)| turned(index, values[row].rank()));
+            },
+            else return false
+        ),
     }
     true
-}
-
-fn rank_of_integer(value: i64) -> u64 {
-    u64::from_be_bytes(key::integer(value))
-}
-
-fn rank_of_float(value: f64) -> u64 {
-    u64::from_be_bytes(key::float(value))
 }
 
 /// The slots of the `limit` largest ranks, and all that tie with the last of those, ascending; before them the rank of that one.
@@ -442,8 +446,9 @@ impl<'a> ByteRows<'a> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::compute::cast;
     use arrow::datatypes::Schema;
-    use millpond_core::schema::{list_of, map_of};
+    use millpond_core::schema::{DURATION, TIMESTAMP, list_of, map_of};
     use proptest::prelude::*;
 
     use super::*;
@@ -474,6 +479,55 @@ mod tests {
             }
             expected.sort_unstable();
             prop_assert_eq!(found, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn first_slots_are_those_of_a_sort_whatever_the_numbers_are(
+            values in proptest::collection::vec((0i64..50, any::<bool>()), 0..60),
+            data_type in proptest::sample::select(vec![
+                DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64, DataType::UInt8, DataType::UInt16,
+                DataType::UInt32, DataType::UInt64, DataType::Float32, DataType::Float64, DataType::Date32, TIMESTAMP, DURATION,
+                DataType::Decimal128(12, 3), DataType::Decimal128(38, 0),
+            ]),
+            shift in prop_oneof![Just(0i64), Just(25)],
+            descending: bool,
+            limit in 1usize..20,
+        ) {
+            // Negative ones too, where there are any.
+            let shift = if data_type.is_unsigned_integer() { 0 } else { shift };
+            let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(values.iter().map(|value| value.0 - shift)));
+            let numbers = match &data_type {
+                DataType::Date32 => cast(&cast(&numbers, &DataType::Int32).unwrap(), &data_type).unwrap(),
+                _ => cast(&numbers, &data_type).unwrap(),
+            };
+            let schema = Arc::new(Schema::new(vec![Field::new("v", data_type, false)]));
+            let mut store = ColumnStore::new(Arc::clone(&schema));
+            store.grow(values.len());
+            let rows = RecordBatch::try_new(schema, vec![Arc::clone(&numbers)]).unwrap();
+            store.scatter(&rows, &(0..values.len() as u32).map(|slot| (slot, slot)).collect::<Vec<_>>());
+            let (least, found) = store.first(0, descending, limit, |slot| values[slot as usize].1).unwrap();
+
+            let mut expected: Vec<i64> = values.iter().filter(|value| value.1).map(|value| value.0).collect();
+            expected.sort_unstable();
+            if descending {
+                expected.reverse();
+            }
+            let last = expected.get(limit - 1).copied();
+            let is_first = |value: i64| last.is_none_or(|last| if descending { value >= last } else { value <= last });
+            let expected: Vec<u32> =
+                (0u32..).zip(&values).filter(|(_, value)| value.1 && is_first(value.0)).map(|(slot, _)| slot).collect();
+            prop_assert_eq!(&found, &expected);
+            // What is known of a changed value is the same as what a pass over all finds.
+            let mut known = Vec::new();
+            let ranked = rank_of(&numbers, descending, 0..values.len() as u32, |index, rank| {
+                if rank >= least && values[index].1 {
+                    known.push(index as u32);
+                }
+            });
+            prop_assert!(ranked);
+            prop_assert_eq!(known, expected);
         }
     }
 

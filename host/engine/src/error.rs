@@ -61,16 +61,14 @@ pub enum Error {
         input: u32,
     },
     /// Two schemas that must agree do not.
-    #[error("node `{node}`: {what}\n  expected: {expected}\n  found:    {found}")]
+    #[error("node `{node}`: {what}\n{difference}")]
     SchemaMismatch {
         /// The node.
         node: String,
         /// Which schemas.
         what: String,
-        /// One side.
-        expected: String,
-        /// The other.
-        found: String,
+        /// Both, and where they differ: `schema::difference`.
+        difference: String,
     },
     /// A key where there must be none, or the other way round.
     #[error("node `{node}`: {reason}")]
@@ -116,15 +114,13 @@ pub enum Error {
     },
     /// State was written by a plan with other columns.
     #[error(
-        "the state of node `{node}` is of another kind or has other columns than the plan's\n  in the state: {found}\n  in the plan:  {expected}\nrename the node to start it afresh, go back to the old code, or start over with --fresh"
+        "the state of node `{node}` is of another kind or has other columns than the plan's; rename the node to start it afresh, go back to the old code, or start over with --fresh\n{difference}"
     )]
     StateSchema {
         /// The node.
         node: String,
-        /// Now.
-        expected: String,
-        /// Then.
-        found: String,
+        /// Both, and where they differ: `schema::difference`.
+        difference: String,
     },
     /// State cannot be understood.
     #[error("the state of node `{node}` cannot be read back: {reason}")]
@@ -162,13 +158,15 @@ pub enum Error {
     },
     /// A sum left the range of its type.
     #[error(
-        "node `{node}`: the sum of column `{column}` leaves the range of a 64-bit integer at key {key}; use float64, or a merge of your own"
+        "node `{node}`: the sum of column `{column}` leaves the range of {data_type} at key {key}; use a wider type or float64, or a merge of your own"
     )]
     SumOverflow {
         /// The node.
         node: String,
         /// The column.
         column: String,
+        /// Its type, as the contract calls it.
+        data_type: String,
         /// The key, readable.
         key: String,
     },

@@ -26,6 +26,7 @@ mod runner;
 mod segmented;
 mod shuffle;
 mod state;
+mod sums;
 
 pub use error::Error;
 pub use graph::StreamGraph;

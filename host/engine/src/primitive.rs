@@ -2,6 +2,8 @@
 
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
 
+use crate::key;
+
 /// The body with `$name` as the Arrow type of a data type, or another one if that is none of these.
 macro_rules! with_primitive {
     ($data_type:expr, $name:ident => $body:expr, else $other:expr) => {
@@ -39,6 +41,10 @@ pub(crate) trait Ordinal: Copy + Default {
     /// Takes a value off the front of bytes.
     fn take(bytes: &[u8]) -> Option<(Self, &[u8])>;
 
+    /// A number that is the larger the later the value comes. Values that are equal have the same, and so do decimals beyond
+    /// what 64 bits hold.
+    fn rank(self) -> u64;
+
     /// Whether a column of this type may hold the value.
     fn fits(self, _data_type: &DataType) -> bool {
         true
@@ -46,7 +52,7 @@ pub(crate) trait Ordinal: Copy + Default {
 }
 
 macro_rules! signed {
-    ($($type:ty, $unsigned:ty $(=> $fits:item)?;)*) => {$(
+    ($($type:ty, $unsigned:ty, |$value:ident| $as_i64:expr $(=> $fits:item)?;)*) => {$(
         impl Ordinal for $type {
             fn put(self, _exact: bool, out: &mut Vec<u8>) {
                 out.extend((self.cast_unsigned() ^ (1 << (<$type>::BITS - 1))).to_be_bytes());
@@ -57,17 +63,23 @@ macro_rules! signed {
                 Some(((<$unsigned>::from_be_bytes(*value) ^ (1 << (<$type>::BITS - 1))).cast_signed(), rest))
             }
 
+            fn rank(self) -> u64 {
+                let $value = self;
+                let value: i64 = $as_i64;
+                value.cast_unsigned() ^ (1 << 63)
+            }
+
             $($fits)?
         }
     )*};
 }
 
 signed!(
-    i8, u8;
-    i16, u16;
-    i32, u32;
-    i64, u64;
-    i128, u128 => fn fits(self, data_type: &DataType) -> bool {
+    i8, u8, |value| value.into();
+    i16, u16, |value| value.into();
+    i32, u32, |value| value.into();
+    i64, u64, |value| value;
+    i128, u128, |value| value.clamp(i64::MIN.into(), i64::MAX.into()) as i64 => fn fits(self, data_type: &DataType) -> bool {
         !matches!(data_type, DataType::Decimal128(digits, _) if !Decimal128Type::is_valid_decimal_precision(self, *digits))
     };
 );
@@ -82,6 +94,10 @@ macro_rules! unsigned {
             fn take(bytes: &[u8]) -> Option<(Self, &[u8])> {
                 let (value, rest) = bytes.split_first_chunk()?;
                 Some((Self::from_be_bytes(*value), rest))
+            }
+
+            fn rank(self) -> u64 {
+                self.into()
             }
         }
     )*};
@@ -108,6 +124,10 @@ macro_rules! float {
                 let (value, rest) = bytes.split_first_chunk()?;
                 let (bits, sign) = (<$bits>::from_be_bytes(*value), 1 << (<$bits>::BITS - 1));
                 Some((Self::from_bits(if bits & sign == 0 { !bits } else { bits & !sign }), rest))
+            }
+
+            fn rank(self) -> u64 {
+                u64::from_be_bytes(key::float(self.into()))
             }
         }
     )*};

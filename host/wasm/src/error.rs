@@ -170,8 +170,8 @@ pub enum Error {
     },
     /// Two instances of one component gave different answers.
     #[error(
-        "{place}: a second instance of the plugin gave another answer than the first ({difference}); it must be the same each \
-         time, so that every partition runs the same dataflow"
+        "{place}: a second instance of the plugin gave another answer than the first; it must be the same each time, so that \
+         every partition runs the same dataflow: {difference}"
     )]
     PlanDiffers {
         /// Where.

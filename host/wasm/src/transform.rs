@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millpond_core::function::FunctionUsage;
-use millpond_core::schema::describe;
+use millpond_core::schema::{describe, difference_of_texts};
 use millpond_core::{BoxError, StageOutput, TaskInfo, TransformFunction};
 use wasmtime::Store;
 use wasmtime::component::Instance;
@@ -101,8 +101,12 @@ impl Guest for TransformGuest {
     }
 
     fn difference(first: &Signature, other: &Signature) -> String {
-        let show =
-            |signature: &Signature| format!("({}) -> ({})", describe(&signature.input), describe(&signature.output));
-        format!("{}, then {}", show(first), show(other))
+        let sides = [("input", &first.input, &other.input), ("output", &first.output, &other.output)];
+        // Names count here, which a difference of schemas does not mark.
+        let differing = sides.into_iter().filter(|(_, first, other)| first != other).map(|(side, first, other)| {
+            let (first, other) = (describe(first), describe(other));
+            format!("its {side} columns\n{}", difference_of_texts(("first", &first), ("then", &other)))
+        });
+        differing.collect::<Vec<_>>().join("\n  ")
     }
 }

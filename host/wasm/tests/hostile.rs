@@ -2,8 +2,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::json::ReaderBuilder;
 use common::{STAGE, counts, engine, hostile, lines, load, misbehave, options, run, task, try_load};
 use millpond_core::accumulator::Update;
+use millpond_core::schema::{list_of, map_of};
 use millpond_core::{Classify, Domain, NodeId, UpdateInput, UserFunction};
 use millpond_wasm::{Error, Limits};
 
@@ -121,8 +126,39 @@ fn other_columns_than_declared_are_a_schema_error() {
     let all = Limits::default();
     expect("wrong-type", all, "MP0308", &["column `line` is float64, and was declared utf8"]);
     expect("wrong-nullability", all, "MP0308", &["column `line` came with a validity bitmap"]);
-    expect("too-many-columns", all, "MP0308", &["it returned 2 columns, and declared 1"]);
-    expect("too-few-columns", all, "MP0308", &["it returned 0 columns, and declared 1"]);
+    let counted =
+        "it returned 2 columns, and declared 1\n  declared: utf8\n  returned: utf8, int64\n                  ^^^^^";
+    expect("too-many-columns", all, "MP0308", &[counted]);
+    let counted = "it returned 0 columns, and declared 1\n  declared: utf8\n  returned:\n            ^^^^";
+    expect("too-few-columns", all, "MP0308", &[counted]);
+}
+
+#[test]
+fn a_map_with_a_key_twice_is_named_by_column_and_row() {
+    let user = DataType::Struct(
+        vec![Field::new("id", DataType::Int64, false), Field::new("tags", list_of(DataType::Utf8, true), false)].into(),
+    );
+    let schema = Schema::new(vec![
+        Field::new("line", DataType::Utf8, false),
+        Field::new("users", list_of(user.clone(), true), false),
+        Field::new("user", user, true),
+        Field::new("by", map_of(DataType::Utf8, list_of(DataType::Float64, false), true), true),
+    ]);
+    let rows = |json: &str| {
+        let reader = ReaderBuilder::new(Arc::new(schema.clone())).build(json.as_bytes()).unwrap();
+        reader.collect::<Result<Vec<_>, _>>().unwrap().remove(0)
+    };
+    let job = load(&[("graph", "nested"), ("behaviour", "map-key-twice")], Limits::default());
+    let one = rows(r#"{"line": "a", "users": [], "user": null, "by": {"x": [1.5], "yy": null}}"#);
+    assert_eq!(run(&job, &one).unwrap().batch.num_rows(), 1);
+    let two = rows(
+        r#"{"line": "a", "users": [], "user": null, "by": {"x": [1.5], "yy": null}}
+           {"line": "b", "users": [], "user": null, "by": {"x": [], "y": [2.5]}}"#,
+    );
+    let error = run(&job, &two).unwrap_err();
+    assert_eq!(error.code().0, "MP0306");
+    let message = error.full_message();
+    assert!(message.contains("column `by`, row 1: the map has the key `k` more than once"), "{message}");
 }
 
 #[test]

@@ -24,21 +24,26 @@ pub struct Run {
     pub interval_ms: u64,
 }
 
-/// Runs with batches of a second.
+/// Random runs, at any batch interval: jobs say how long their windows are with [`intervals`].
 pub fn runs() -> impl Strategy<Value = Run> {
-    runs_at(Just(1000))
-}
-
-/// Runs for operators that have nothing to do with time.
-pub fn runs_at_any_interval() -> impl Strategy<Value = Run> {
-    runs_at(prop_oneof![Just(1), Just(250), Just(1000), Just(60_000)])
-}
-
-fn runs_at(intervals_ms: impl Strategy<Value = u64>) -> impl Strategy<Value = Run> {
     let batches = proptest::collection::vec(proptest::collection::vec(("[a-d]{1,2}", -3i64..5), 0..9), 1..9);
     let restarts = proptest::collection::btree_set(0usize..9, 0..3);
     let run = |(batches, restarts, parallelism, interval_ms)| Run { batches, restarts, parallelism, interval_ms };
-    (batches, restarts, 1usize..4, intervals_ms).prop_map(run)
+    (batches, restarts, 1usize..4, any_interval_ms()).prop_map(run)
+}
+
+/// The shortest interval that there is, usual ones, and odd ones: the job's start is at no multiple of these.
+pub fn any_interval_ms() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(1), Just(250), Just(1000), Just(60_000), 2u64..100_000]
+}
+
+/// The param in which a job under test finds its batch interval, as the plan does not know it.
+pub const INTERVAL: &str = "interval";
+
+/// So many batches, as the length or the slide of a window.
+pub fn intervals(ctx: &StreamingContext, batches: u32) -> Duration {
+    // Without it windows have no length, and the plan fails.
+    Duration::from_millis(ctx.param_or(INTERVAL, 0)) * batches
 }
 
 pub fn pairs(ctx: &StreamingContext) -> DStream<Pair> {
@@ -80,7 +85,20 @@ pub fn check_ordered<T>(
 where
     T: Row + Debug + PartialOrd + Clone,
 {
-    let test = JobTest::new(Job::new(job)).parallelism(run.parallelism).batch_interval_ms(run.interval_ms);
+    check_test(run, JobTest::new(Job::new(job)), model, normal)
+}
+
+/// As `check_ordered`, of a job that has settings of its own.
+pub fn check_test<T>(
+    run: &Run,
+    test: JobTest,
+    model: impl Fn(&[Batch]) -> Option<Vec<T>>,
+    normal: fn(Vec<T>) -> Vec<T>,
+) -> Result<(), TestCaseError>
+where
+    T: Row + Debug + PartialOrd + Clone,
+{
+    let test = test.parallelism(run.parallelism).batch_interval_ms(run.interval_ms).param(INTERVAL, run.interval_ms);
     let mut job = test.start();
     let mut expected = Vec::new();
     for (number, batch) in run.batches.iter().enumerate() {

@@ -1,12 +1,68 @@
-//! Initial states: there from the first batch, and never again.
+//! Initial states: there from the first batch, and never again. `map_with_state.rs` has random ones of `map_with_state`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millpond::{Job, State, StreamingContext, Values};
 use millpond_core::OutputMode;
 use millpond_test::JobTest;
+use proptest::prelude::*;
 
-use super::{Pair, rows};
+use super::{Pair, last, rows, run, runs};
+
+/// The initial state that a number stands for, as params carry it: four bits a key; of a key that has none there is no state. Rows never
+/// have the last of these keys.
+pub(super) fn drawn(number: u64) -> Vec<Pair> {
+    let state = |(place, key): (usize, &&str)| {
+        let state = (number >> (4 * place)) & 15;
+        (state > 0).then(|| ((*key).to_owned(), state.cast_signed()))
+    };
+    ["a", "b", "ab", "d", "dd", "z"].iter().enumerate().filter_map(state).collect()
+}
+
+/// A number for [`drawn`].
+pub(super) fn initial() -> impl Strategy<Value = u64> {
+    0u64..1 << 24
+}
+
+fn totals_from_drawn(ctx: &mut StreamingContext) {
+    let initial = drawn(ctx.param_or("initial", 0));
+    ctx.source::<Pair>("in").update_state_by_key(total).initial_state(initial).sink("out");
+}
+
+/// Counts batches, from the initial state on, up to twelve.
+fn ages_from_drawn(ctx: &mut StreamingContext) {
+    let initial = drawn(ctx.param_or("initial", 0));
+    let age = |_: Values<'_, i64>, age: Option<i64>| Some(age.unwrap_or(0) + 1).filter(|age| *age <= 12);
+    ctx.source::<Pair>("in").update_state_by_key(age).initial_state(initial).every_batch().sink("out");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn states_go_on_from_where_they_begin(how in runs(), initial in initial()) {
+        let mut totals: BTreeMap<String, i64> = drawn(initial).into_iter().collect();
+        run(&how, totals_from_drawn, &[("initial", initial)], |job, batches| {
+            for (key, n) in &last(batches).rows {
+                *totals.entry(key.clone()).or_default() += n;
+            }
+            totals.retain(|_, total| *total != 0);
+            prop_assert_eq!(rows::<Pair>(job, "out"), totals.clone().into_iter().collect::<Vec<_>>());
+            Ok(())
+        })?;
+        let mut ages: BTreeMap<String, i64> = drawn(initial).into_iter().collect();
+        run(&how, ages_from_drawn, &[("initial", initial)], |job, batches| {
+            for (key, _) in &last(batches).rows {
+                ages.entry(key.clone()).or_default();
+            }
+            ages.values_mut().for_each(|age| *age += 1);
+            ages.retain(|_, age| *age <= 12);
+            prop_assert_eq!(rows::<Pair>(job, "out"), ages.clone().into_iter().collect::<Vec<_>>());
+            Ok(())
+        })?;
+    }
+}
 
 fn pairs(expected: &[(&str, i64)]) -> Vec<Pair> {
     expected.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect()

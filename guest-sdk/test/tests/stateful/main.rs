@@ -41,7 +41,9 @@ fn runs() -> impl Strategy<Value = Run> {
     let pause = prop_oneof![8 => Just(0u64), 1 => 1u64..12];
     let batches = proptest::collection::vec((rows, pause), 1..16);
     let restarts = proptest::collection::btree_set(0usize..16, 0..4);
-    (batches, restarts, 1usize..4, any::<bool>(), prop_oneof![Just(1000u64), Just(500), Just(2000)]).prop_map(
+    // Of an odd interval the job's start is no multiple.
+    let intervals_ms = prop_oneof![Just(1000u64), Just(500), Just(2000), Just(1), 100u64..3000];
+    (batches, restarts, 1usize..4, any::<bool>(), intervals_ms).prop_map(
         |(batches, restarts, parallelism, changes_parallelism, interval_ms)| Run {
             batches,
             restarts,

@@ -1,4 +1,4 @@
-//! `map_with_state` row by row, with and without a timeout, and its snapshots.
+//! `map_with_state` row by row, with and without a timeout and an initial state, and its snapshots.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use millpond::{Job, State, StreamingContext};
 use millpond_test::JobTest;
 use proptest::prelude::*;
 
+use super::initial::{drawn, initial};
 use super::{Batch, Pair, Run, last, rows, run, runs};
 
 /// What the function of these jobs does, for the job and for the model: the state after it, and what it returns.
@@ -53,19 +54,28 @@ fn job(ctx: &mut StreamingContext) {
     if timeout_ms > 0 {
         mapped = mapped.timeout(Duration::from_millis(timeout_ms));
     }
+    let initial = drawn(ctx.param_or("initial", 0));
+    if !initial.is_empty() {
+        mapped = mapped.initial_state(initial);
+    }
     mapped.sink("out");
     mapped.state_snapshots().sink("states");
 }
 
-/// State, and when a row last touched it.
 #[derive(Default)]
 struct Model {
+    /// Until the first batch, which touches all of it.
+    initial: Vec<Pair>,
+    /// State, and when a row last touched it.
     states: BTreeMap<String, (i64, i64)>,
 }
 
 impl Model {
     fn batch(&mut self, batch: &Batch, timeout_ms: Option<i64>) -> Vec<(String, i64, i64)> {
         let mut out = Vec::new();
+        for (key, state) in self.initial.drain(..) {
+            self.states.insert(key, (state, batch.time_ms));
+        }
         for (key, value) in &batch.rows {
             let state = self.states.get(key).map(|(state, _)| *state);
             let (change, row) = step(key, Some(*value), state);
@@ -97,10 +107,10 @@ impl Model {
     }
 }
 
-fn check(how: &Run, timeout_ms: u64) -> Result<(), TestCaseError> {
-    let mut model = Model::default();
+fn check(how: &Run, timeout_ms: u64, initial: u64) -> Result<(), TestCaseError> {
+    let mut model = Model { initial: drawn(initial), ..Model::default() };
     let timeout = (timeout_ms > 0).then(|| timeout_ms.cast_signed());
-    run(how, job, &[("timeout", timeout_ms)], |job, batches| {
+    run(how, job, &[("timeout", timeout_ms), ("initial", initial)], |job, batches| {
         let expected = model.batch(last(batches), timeout);
         prop_assert_eq!(rows::<(String, i64, i64)>(job, "out"), super::sorted(expected));
         prop_assert_eq!(rows::<Pair>(job, "states"), model.states());
@@ -113,12 +123,19 @@ proptest! {
 
     #[test]
     fn rows_are_mapped_one_by_one_with_their_keys_state(how in runs()) {
-        check(&how, 0)?;
+        check(&how, 0, 0)?;
     }
 
     #[test]
     fn keys_that_nothing_touches_time_out_once(how in runs(), timeout_ms in prop_oneof![Just(1u64), Just(1000), Just(2000), 500u64..6000]) {
-        check(&how, timeout_ms)?;
+        check(&how, timeout_ms, 0)?;
+    }
+
+    #[test]
+    fn initial_states_are_there_as_if_the_first_batch_had_touched_them(
+        how in runs(), initial in initial(), timeout_ms in prop_oneof![Just(0u64), Just(1), Just(1000), 500u64..6000],
+    ) {
+        check(&how, timeout_ms, initial)?;
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Sessions with a gap.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
-use millpond::{Job, StreamingContext, Timestamp};
+use millpond::{Element, Job, StreamingContext, Timestamp};
 use millpond_test::JobTest;
 use proptest::prelude::*;
 
@@ -26,8 +27,13 @@ fn counted(ctx: &mut StreamingContext) {
     ctx.source::<Pair>("in").count_by_key_and_session(gap).sink("out");
 }
 
+fn grouped(ctx: &mut StreamingContext) {
+    let gap = Duration::from_millis(ctx.param_or("gap", 1000));
+    ctx.source::<Pair>("in").group_by_key_and_session(gap).sink("out");
+}
+
 /// The sessions that are over in the last batch and were not before.
-fn model(batches: &[Batch], gap_ms: i64, merge: impl Fn(&[i64]) -> i64) -> Vec<Session<i64>> {
+fn model<V>(batches: &[Batch], gap_ms: i64, merge: impl Fn(&[i64]) -> V) -> Vec<Session<V>> {
     let mut values: BTreeMap<&str, Vec<(i64, i64)>> = BTreeMap::new();
     for batch in batches {
         batch.rows.iter().for_each(|(key, n)| values.entry(key).or_default().push((batch.time_ms, *n)));
@@ -48,15 +54,15 @@ fn model(batches: &[Batch], gap_ms: i64, merge: impl Fn(&[i64]) -> i64) -> Vec<S
     ended
 }
 
-fn check(
+fn check<V: Element + PartialOrd + Debug>(
     how: &Run,
     gap_ms: u64,
     job: fn(&mut StreamingContext),
-    merge: fn(&[i64]) -> i64,
+    merge: fn(&[i64]) -> V,
 ) -> Result<(), TestCaseError> {
     run(how, job, &[("gap", gap_ms)], |job, batches| {
         let expected = super::sorted(model(batches, gap_ms.cast_signed(), merge));
-        prop_assert_eq!(rows::<Session<i64>>(job, "out"), expected);
+        prop_assert_eq!(rows::<Session<V>>(job, "out"), expected);
         Ok(())
     })
 }
@@ -67,8 +73,9 @@ proptest! {
     #[test]
     fn rows_at_most_one_gap_apart_are_one_session(how in runs(), gap_ms in prop_oneof![Just(1u64), Just(1000), 500u64..5000]) {
         check(&how, gap_ms, reduced, |values| values.iter().copied().max().unwrap_or(0))?;
-        check(&how, gap_ms, summed, |values| values.iter().sum())?;
+        check(&how, gap_ms, summed, |values| values.iter().sum::<i64>())?;
         check(&how, gap_ms, counted, |values| values.len() as i64)?;
+        check(&how, gap_ms, grouped, <[i64]>::to_vec)?;
     }
 }
 
@@ -86,6 +93,30 @@ fn a_session_comes_out_once_with_its_times() {
     assert_eq!(job.rows::<Session<i64>>("out"), [("ann".to_owned(), (2, seconds(1), seconds(3)))]);
     job.batch();
     assert_eq!(job.rows::<Session<i64>>("out"), []);
+}
+
+#[test]
+fn a_session_has_the_values_of_all_its_batches_in_their_order() {
+    fn named(ctx: &mut StreamingContext) {
+        let gap = Duration::from_secs(1);
+        ctx.source::<(String, (String, i64))>("in").group_by_key_and_session(gap).named("visits").sink("out");
+    }
+    let mut job = JobTest::new(Job::new(named)).start();
+    let value = |text: &str, n| (text.to_owned(), n);
+    let row = |text: &str, n| ("ann".to_owned(), value(text, n));
+    job.feed("in", [row("b", 2), row("a", 1)]);
+    job.batch();
+    job.feed("in", [row("c", 0)]);
+    job.batch();
+    let times = [1, 2].map(|second| Timestamp((millpond_test::START_MS + second * 1000) * 1000));
+    let session = vec![value("b", 2), value("a", 1), value("c", 0)];
+    job.assert_state::<String, (Vec<(String, i64)>, Timestamp, Timestamp)>(
+        "visits",
+        [("ann".to_owned(), (session.clone(), times[0], times[1]))],
+    );
+    job.batch();
+    job.batch();
+    assert_eq!(job.rows::<Session<Vec<(String, i64)>>>("out"), [("ann".to_owned(), (session, times[0], times[1]))]);
 }
 
 #[test]
@@ -109,10 +140,14 @@ fn a_gap_is_whole_milliseconds_and_at_least_one() {
     fn fraction(ctx: &mut StreamingContext) {
         ctx.source::<Pair>("in").sum_by_key_and_session(Duration::from_nanos(1)).sink("out");
     }
-    for job in [zero, fraction] {
+    fn grouped(ctx: &mut StreamingContext) {
+        ctx.source::<Pair>("in").group_by_key_and_session(Duration::ZERO).sink("out");
+    }
+    for (job, operator) in [(zero as fn(&mut _), "sum"), (fraction, "sum"), (grouped, "group")] {
         let reason = JobTest::new(Job::new(job)).plan().expect_err("no plan");
         assert!(
-            reason.contains("sum_by_key_and_session: the gap is") && reason.contains("whole milliseconds"),
+            reason.contains(&format!("{operator}_by_key_and_session: the gap is"))
+                && reason.contains("whole milliseconds"),
             "{reason}"
         );
     }

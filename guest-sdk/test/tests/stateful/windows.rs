@@ -61,8 +61,10 @@ fn best(ctx: &mut StreamingContext) {
         .sink("out");
 }
 
-fn is_slide(batches: &[Batch], slide_ms: u64) -> bool {
-    (last(batches).time_ms - START_MS) % slide_ms.cast_signed() == 0
+/// Windows slide at whole slides from the job's start, rounded down to the interval.
+fn is_slide(batches: &[Batch], interval_ms: u64, slide_ms: u64) -> bool {
+    let start_ms = START_MS - START_MS % interval_ms.cast_signed();
+    (last(batches).time_ms - start_ms) % slide_ms.cast_signed() == 0
 }
 
 /// The values of each key in the last window.
@@ -84,7 +86,8 @@ fn check<T: millpond::Row + PartialOrd + std::fmt::Debug>(
     let (length_ms, slide_ms) = (length * how.interval_ms, slide * how.interval_ms);
     run(how, job, &[("length", length_ms), ("slide", slide_ms)], |job, batches| {
         let found = rows::<T>(job, "out");
-        let expected = if is_slide(batches, slide_ms) { model(values(batches, length_ms)) } else { Vec::new() };
+        let expected =
+            if is_slide(batches, how.interval_ms, slide_ms) { model(values(batches, length_ms)) } else { Vec::new() };
         prop_assert_eq!(found, super::sorted(expected));
         Ok(())
     })

@@ -8,7 +8,7 @@ use millpond_core::BoxError;
 use super::{Failure, print};
 use crate::args::{JobArgs, TestArgs};
 use crate::error::{Error, Result};
-use crate::golden::{Batches, Case, Output, Prepared, WAYS, changes, find};
+use crate::golden::{Batches, Case, Output, Prepared, Totals, WAYS, changes, find};
 use crate::job::LoadedJob;
 use crate::job_file;
 use crate::screen::Screen;
@@ -59,7 +59,7 @@ fn compare(prepared: &Prepared, case: &Case) -> Result<Verdict> {
     for way in WAYS {
         let (output, differences) = match prepared.play(way) {
             Ok(output) => {
-                let differences = differences(prepared, &expected, &output, |name| short_path(case, name));
+                let differences = differences(prepared, case, (&expected, &output), |path| short(case, path));
                 (Some(output), differences)
             }
             Err(error) => (None, failure(&error)),
@@ -87,14 +87,19 @@ fn compare(prepared: &Prepared, case: &Case) -> Result<Verdict> {
 /// Writes what the job gives, if it gives it in all ways.
 fn bless(prepared: &Prepared, case: &Case) -> Result<Verdict> {
     let failed = |note: String, detail: String| Verdict { word: "FAILED", failed: true, note, detail };
-    let straight = match prepared.play(WAYS[0]) {
+    let mut straight = match prepared.play(WAYS[0]) {
         Ok(output) => output,
         Err(error) => return Ok(failed(format!(": {}", WAYS[0].name), failure(&error))),
     };
+    let before = read_expected(prepared, case).unwrap_or_default();
+    let mut unlike = Vec::new();
     for way in &WAYS[1..] {
         let differences = match prepared.play(*way) {
             Ok(output) => {
-                differences(prepared, &straight, &output, |_| "not what it gives when run straight".to_owned())
+                // Of those that the file names, a difference is a failure.
+                unlike.extend(straight.totals.split_off_unlike(&output.totals, &before.totals));
+                let place = |_: &Path| "not what it gives when run straight".to_owned();
+                differences(prepared, case, (&straight, &output), place)
             }
             Err(error) => failure(&error),
         };
@@ -102,7 +107,6 @@ fn bless(prepared: &Prepared, case: &Case) -> Result<Verdict> {
             return Ok(failed(format!(": {}; nothing was written", way.name), differences));
         }
     }
-    let before = read_expected(prepared, case).unwrap_or_default();
     let mut detail = String::new();
     for (name, schema, order) in prepared.sinks() {
         let new = &straight.sinks[name];
@@ -121,17 +125,43 @@ fn bless(prepared: &Prepared, case: &Case) -> Result<Verdict> {
             detail.push_str(&format!("{}, batch {batch}:\n{difference}\n", short_path(case, name)));
         }
     }
+    detail.push_str(&bless_totals(case, &before.totals, &straight.totals, &unlike)?);
     let word = if detail.is_empty() { "ok" } else { "blessed" };
     Ok(Verdict { word, failed: false, note: String::new(), detail })
 }
 
+/// Writes the totals of accumulators, if there are any that do not depend on the way in which the job is run; says what changed.
+fn bless_totals(case: &Case, before: &Totals, new: &Totals, unlike: &[String]) -> Result<String> {
+    let path = case.totals_path();
+    let text = new.render();
+    let is_same = fs::read_to_string(&path).is_ok_and(|old| old == text);
+    if is_same || (new.is_empty() && case.totals.is_none()) {
+        return Ok(String::new());
+    }
+    fs::write(&path, &text).map_err(|source| Error::CannotWrite { path: path.clone(), source })?;
+    let place = short(case, &path);
+    let mut detail = match (&case.totals, before.changes(new)) {
+        (None, _) => format!("{place}: new\n"),
+        (Some(_), Some(difference)) => format!("{place}:\n{difference}\n"),
+        (Some(_), None) => format!("{place}: other accumulators\n"),
+    };
+    for name in unlike {
+        detail.push_str(&format!("{place} leaves out `{name}`: how much is added depends on how the job is run\n"));
+    }
+    Ok(detail)
+}
+
 fn short_path(case: &Case, sink: &str) -> String {
-    let path = case.expected_path(sink);
+    short(case, &case.expected_path(sink))
+}
+
+/// A file of a case, as messages name it.
+fn short(case: &Case, path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     format!("{}/{name}", case.name)
 }
 
-/// The expected files; a sink without a file gives nothing.
+/// The expected files; a sink without a file gives nothing, and of an accumulator that is not named nothing is expected.
 fn read_expected(prepared: &Prepared, case: &Case) -> Result<Output, Error> {
     let mut output = Output::default();
     for (name, schema, _) in prepared.sinks() {
@@ -145,15 +175,29 @@ fn read_expected(prepared: &Prepared, case: &Case) -> Result<Output, Error> {
         };
         output.sinks.insert(name.to_owned(), batches);
     }
+    if let Some(path) = &case.totals {
+        let text = fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+        output.totals = Totals::parse(path, prepared.accumulators(), &text)?;
+    }
     Ok(output)
 }
 
-fn differences(prepared: &Prepared, expected: &Output, found: &Output, place: impl Fn(&str) -> String) -> String {
+/// What differs; `place` says of an expected file what it is called.
+fn differences(
+    prepared: &Prepared,
+    case: &Case,
+    (expected, found): (&Output, &Output),
+    place: impl Fn(&Path) -> String,
+) -> String {
     let mut text = String::new();
     for (name, schema, order) in prepared.sinks() {
         for (batch, difference) in changes(schema, &expected.sinks[name], &found.sinks[name], order) {
-            text.push_str(&format!("sink `{name}`, batch {batch} ({}):\n{difference}\n", place(name)));
+            let place = place(&case.expected_path(name));
+            text.push_str(&format!("sink `{name}`, batch {batch} ({place}):\n{difference}\n"));
         }
+    }
+    if let Some(difference) = expected.totals.changes(&found.totals) {
+        text.push_str(&format!("accumulators ({}):\n{difference}\n", place(&case.totals_path())));
     }
     text
 }

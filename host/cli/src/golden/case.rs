@@ -15,6 +15,10 @@ const FOLDER: &str = "tests";
 /// Settings of a case.
 const SETTINGS: &str = "case.toml";
 
+/// What accumulators must come to. Expected output of sinks begins with `expected.` and input with a number, so no sink or source has
+/// this name.
+const ACCUMULATORS: &str = "accumulators.jsonl";
+
 /// More batches than this are a slip of the pen. A guess: a day of seconds.
 const BATCHES_MAX: u64 = 86_400;
 
@@ -33,6 +37,8 @@ pub(crate) struct Case {
     pub(crate) inputs: Vec<Input>,
     /// Files of expected output, by sink.
     pub(crate) expected: BTreeMap<String, PathBuf>,
+    /// The file of expected totals, if there is one.
+    pub(crate) totals: Option<PathBuf>,
 }
 
 /// What a source gives in a batch.
@@ -54,6 +60,8 @@ struct Settings {
     batches: Option<u64>,
     #[serde(default)]
     set: Vec<String>,
+    /// A folder that has input as well, seen from the case's.
+    input: Option<PathBuf>,
 }
 
 /// The cases of a job, by name; only those whose name contains `filter`.
@@ -87,17 +95,23 @@ pub(crate) fn find(job_dir: &Path, filter: Option<&str>) -> Result<Vec<Case>, Er
 
 impl Case {
     fn read(name: String, dir: PathBuf, files: Vec<PathBuf>) -> Result<Self, Error> {
-        let mut case = Self { name, dir, batches: 0, set: Vec::new(), inputs: Vec::new(), expected: BTreeMap::new() };
+        let (set, inputs) = (Vec::new(), Vec::new());
+        let mut case = Self { name, dir, batches: 0, set, inputs, expected: BTreeMap::new(), totals: None };
         let mut settings = Settings::default();
         for path in files {
             let name = file_name(&path);
             if name == SETTINGS {
                 settings = read_settings(&path)?;
+            } else if name == ACCUMULATORS {
+                case.totals = Some(path);
             } else if let Some(sink) = name.strip_prefix("expected.").and_then(|rest| rest.strip_suffix(".jsonl")) {
                 case.expected.insert(sink.to_owned(), path);
-            } else if !name.starts_with('.') && name != "README.md" {
+            } else if is_input(&name) {
                 case.inputs.push(input(&name, path)?);
             }
+        }
+        if let Some(folder) = settings.input.take() {
+            case.inputs.extend(shared_inputs(&case.dir, &folder)?);
         }
         let last = case.inputs.iter().map(|input| input.batch).max().unwrap_or(0);
         case.batches = settings.batches.unwrap_or(last);
@@ -120,10 +134,19 @@ impl Case {
     pub(crate) fn expected_path(&self, sink: &str) -> PathBuf {
         self.dir.join(format!("expected.{sink}.jsonl"))
     }
+
+    /// Where the expected totals of accumulators are, or would be.
+    pub(crate) fn totals_path(&self) -> PathBuf {
+        self.dir.join(ACCUMULATORS)
+    }
 }
 
-const INPUT_HELP: &str =
-    "input is named BATCH.SOURCE.txt, .csv or .jsonl (1.lines.txt), output expected.SINK.jsonl, settings case.toml";
+const INPUT_HELP: &str = "input is named BATCH.SOURCE.txt, .csv or .jsonl (1.lines.txt), output expected.SINK.jsonl, totals accumulators.jsonl, settings case.toml";
+
+/// Hidden files and a word to readers are no part of a case.
+fn is_input(name: &str) -> bool {
+    !name.starts_with('.') && name != "README.md"
+}
 
 fn input(name: &str, path: PathBuf) -> Result<Input, Error> {
     let parts = name.split_once('.').and_then(|(batch, rest)| Some((batch, rest.rsplit_once('.')?)));
@@ -142,13 +165,24 @@ fn input(name: &str, path: PathBuf) -> Result<Input, Error> {
     }
 }
 
+/// What a folder has that several cases take their input from.
+fn shared_inputs(case: &Path, folder: &Path) -> Result<Vec<Input>, Error> {
+    let dir = case.join(folder);
+    if !dir.is_dir() {
+        let problem = format!("input = {folder:?}: there is no folder {}", dir.display());
+        return Err(bad(case.join(SETTINGS), problem, "name a folder as it is seen from the case's: \"../../input\""));
+    }
+    let files = entries(&dir)?.into_iter().map(|path| (file_name(&path), path));
+    files.filter(|(name, _)| is_input(name)).map(|(name, path)| input(&name, path)).collect()
+}
+
 fn read_settings(path: &Path) -> Result<Settings, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
     let settings: Settings = toml::from_str(&text).map_err(|error| {
         bad(
             path.to_owned(),
             error.message().to_owned(),
-            "a case has the settings `batches = NUMBER` and `set = [\"KEY=VALUE\"]`",
+            "a case has the settings `batches = NUMBER`, `set = [\"KEY=VALUE\"]` and `input = \"FOLDER\"`",
         )
     })?;
     match settings.batches {

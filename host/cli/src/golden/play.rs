@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millpond_connectors::whole;
-use millpond_core::{BoxError, Clock, Operator, TransformFunction};
+use millpond_core::{Accumulator, BoxError, Clock, Node, Operator, TransformFunction};
 use millpond_engine::{
     ComputePool, JobOptions, JobParts, JobRunner, OnBadRecord, SinkBinding, SourceBinding, StreamGraph, Trigger,
 };
@@ -17,6 +17,7 @@ use millpond_wasm::JobComponent;
 
 use super::case::{Case, bad};
 use super::expected::Batches;
+use super::totals::Totals;
 use crate::error::{Error, Result, did_you_mean};
 use crate::job::{LoadedJob, open_broadcasts};
 use crate::job_file::JobFile;
@@ -42,11 +43,13 @@ pub(crate) const WAYS: [Way; 4] = [
     Way { name: "with a fresh instance for each call", parallelism: 2, restarts: false, reuses_instances: false },
 ];
 
-/// What a run gave, by sink, and how many rows closures refused.
+/// What a run gave, by sink and accumulator, and how many rows closures refused.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Output {
     /// Every sink of the plan has an entry.
     pub(crate) sinks: BTreeMap<String, Batches>,
+    /// What accumulators had come to in the end.
+    pub(crate) totals: Totals,
     /// Rows that closures refused.
     pub(crate) rejected: u64,
 }
@@ -102,8 +105,17 @@ impl Prepared {
         if let Some((name, path)) = case.expected.iter().find(|(name, _)| !sinks.contains(&name.as_str())) {
             return Err(unknown(path, "sink", name, &sinks).into());
         }
+        if let (Some(path), true) = (&case.totals, graph.plan().accumulators.is_empty()) {
+            let problem = "the job has no accumulators".to_owned();
+            return Err(bad(path.clone(), problem, "remove the file, or make one with ctx.counter(NAME)").into());
+        }
         let pool = Arc::new(ComputePool::try_new(2)?);
         Ok(Self { file, graph, component, transforms, pool, batches: case.batches, inputs })
+    }
+
+    /// The plan's accumulators.
+    pub(crate) fn accumulators(&self) -> &[Accumulator] {
+        &self.graph.plan().accumulators
     }
 
     /// Names, columns and order of the sinks.
@@ -112,12 +124,16 @@ impl Prepared {
         sinks.map(|(name, schema)| (name, schema, self.order(name))).collect()
     }
 
-    /// Whether a sink's rows have an order of their own.
+    /// Whether a sink's rows have an order of their own: what is between them and a sort goes row by row, and keeps it.
     fn order(&self, sink: &str) -> Order {
         let nodes = &self.graph.plan().nodes;
-        let node = nodes.iter().find(|node| matches!(&node.operator, Operator::Sink(name) if name == sink));
-        let input = node.and_then(|node| nodes.get(node.inputs.first()?.index()));
-        match input.map(|node| &node.operator) {
+        let input = |node: &Node| nodes.get(node.inputs.first()?.index());
+        let sink = nodes.iter().find(|node| matches!(&node.operator, Operator::Sink(name) if name == sink));
+        let mut node = sink.and_then(input);
+        while let Some(Node { operator: Operator::Stage(_), .. }) = node {
+            node = node.and_then(input);
+        }
+        match node.map(|node| &node.operator) {
             Some(Operator::Sort(_) | Operator::Take(_)) => Order::Exact,
             _ => Order::Any,
         }
@@ -147,9 +163,9 @@ impl Prepared {
             outside.clock.advance_ms((batch_time.0 - outside.clock.now_ms()).max(0));
             rejected += runner.run_batch(batch_time)?.rejected;
         }
-        runner.finish()?;
+        let totals = Totals::of(&runner.finish()?.accumulators);
         let sinks = self.sinks().into_iter().map(|(name, ..)| (name.to_owned(), self.output(&outside.sinks[name])));
-        Ok(Output { sinks: sinks.collect(), rejected })
+        Ok(Output { sinks: sinks.collect(), totals, rejected })
     }
 
     fn runner(&self, way: Way, outside: &Outside) -> Result<JobRunner> {

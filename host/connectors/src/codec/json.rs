@@ -1,6 +1,7 @@
 //! JSON lines to rows: one object per line, columns by name.
 //!
-//! Unknown fields are passed over, a field that stands twice counts the second time. A field that is missing or null is
+//! Unknown fields are passed over, a field that stands twice counts the second time, and so does a map's key; two keys that are
+//! written in different ways and are the same number, time or bytes are a bad record. A field that is missing or null is
 //! null, and a bad record where the column may not be null. Types are taken strictly: a number in quotes is no number. The
 //! exceptions are what JSON cannot say: `"NaN"`, `"Infinity"` and `"-Infinity"` for floats, RFC 3339 text or whole
 //! microseconds for times, hexadecimal digits for bytes. Lists are arrays; structs and maps are objects (a map's keys are text

@@ -2,6 +2,7 @@
 //!
 //! The rules are those of `json.rs`, level by level. A value is checked as a whole before any of it is appended.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ListArray, MapArray, StructArray};
@@ -31,6 +32,7 @@ struct Child {
     name: String,
     /// What a struct calls it.
     key: String,
+    data_type: DataType,
     kind: Kind,
     nullable: bool,
     builder: Builder,
@@ -64,7 +66,8 @@ impl NestedColumn {
                 _ => format!("{name}[]"),
             };
             let (kind, builder) = Builder::new(field, &name);
-            Child { name, key: field.name().clone(), kind, nullable: field.is_nullable(), builder }
+            let (key, data_type) = (field.name().clone(), field.data_type().clone());
+            Child { name, key, data_type, kind, nullable: field.is_nullable(), builder }
         };
         Self {
             name: name.to_owned(),
@@ -107,8 +110,17 @@ impl NestedColumn {
             }
             (DataType::Map(..), Value::Object(object)) => {
                 let mut parts = Vec::with_capacity(object.len() * 2);
-                for (key, value) in object {
-                    parts.push(self.children[0].parse_key(key)?);
+                let mut seen = HashSet::new();
+                for (text, value) in object {
+                    let key = self.children[0].parse_key(text)?;
+                    // One text is there once in a JSON value; `1` and `01` are two, and one number.
+                    if key.identity(&self.children[0].data_type).is_some_and(|identity| !seen.insert(identity)) {
+                        let (name, text) = (&self.name, quote(text));
+                        return Err(format!(
+                            "column `{name}`: the key `{text}` is there twice, written in different ways"
+                        ));
+                    }
+                    parts.push(key);
                     parts.push(self.children[1].parse(value)?);
                 }
                 parts
@@ -207,6 +219,23 @@ impl Child {
 }
 
 impl Parsed {
+    /// As a map's key of this type: bytes that are the same for the same key. `None` of text, which is the same only if it is written so.
+    fn identity(&self, data_type: &DataType) -> Option<Vec<u8>> {
+        let float = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 }.to_bits();
+        let number = match self {
+            Self::Boolean(value) => i128::from(*value),
+            Self::Int64(value) => i128::from(*value),
+            Self::UInt64(value) => i128::from(*value),
+            // What is two float64 may be one float32.
+            Self::Float64(value) if *data_type == DataType::Float32 => i128::from(float(f64::from(*value as f32))),
+            Self::Float64(value) => i128::from(float(*value)),
+            Self::Decimal(value) => *value,
+            Self::Bytes(bytes) => return Some(bytes.clone()),
+            Self::Null | Self::Text(_) | Self::Many(_) => return None,
+        };
+        Some(number.to_le_bytes().to_vec())
+    }
+
     fn of(cell: Cell<'_>) -> Self {
         match cell {
             Cell::Null => Self::Null,

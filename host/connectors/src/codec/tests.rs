@@ -332,6 +332,27 @@ fn nested() -> SchemaRef {
 }
 
 #[test]
+fn a_key_that_a_map_has_twice_is_a_bad_record_unless_it_is_written_the_same() {
+    let map = |key: DataType| schema(&[("m", map_of(key, DataType::Int64, false), false)]);
+    let bad = |key: DataType, line: &str| decode(&map(key), Format::Json, line.as_bytes()).1;
+    // As everywhere in JSON lines, the second one counts.
+    let (batch, none) = decode(&map(DataType::Utf8), Format::Json, br#"{"m":{"a":1,"b":2,"a":3}}"#);
+    assert_eq!((jsonl(&batch).as_str(), none.len()), ("{\"m\":{\"a\":3,\"b\":2}}\n", 0));
+    assert_eq!(bad(DataType::Int64, r#"{"m":{"1":1,"2":2,"10":3}}"#), Vec::<String>::new());
+    for (key, line) in [
+        (DataType::Int64, r#"{"m":{"1":1,"01":2}}"#),
+        (DataType::Float64, r#"{"m":{"0":1,"-0.0":2}}"#),
+        (DataType::Float32, r#"{"m":{"0.1":1,"0.100000001":2}}"#),
+        (TIMESTAMP, r#"{"m":{"0":1,"1970-01-01T00:00:00Z":2}}"#),
+        (DataType::Binary, r#"{"m":{"ff":1,"FF":2}}"#),
+    ] {
+        let bad = bad(key.clone(), line);
+        assert_eq!(bad.len(), 1, "{key}: {line}");
+        assert!(bad[0].contains("column `m`: the key `") && bad[0].contains("twice"), "{bad:?}");
+    }
+}
+
+#[test]
 fn objects_and_arrays_become_nested_columns_and_objects_and_arrays_again() {
     let golden = concat!(
         r#"{"lines":[{"item":"tea","n":2}],"first":{"item":"\"","n":2},"prices":null,"by":{}}"#,

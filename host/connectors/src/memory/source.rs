@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
+use millpond_core::maps::{RepeatedKey, repeated_key_of};
 use millpond_core::receiver::{ProgressEntry, Reliability, StoredEntry};
-use millpond_core::schema::{describe, same_types};
+use millpond_core::schema::{describe, difference, same_types};
 use millpond_core::{BoxError, Decoded, Poll, PollRequest, Receiver, Split, SplitReader};
 
 use crate::Error;
@@ -45,7 +46,7 @@ pub enum PushError {
     Full(RecordBatch),
     /// The job has ended, or the input was closed. Gives the rows back.
     Closed(RecordBatch),
-    /// The columns are not the source's; the text says both.
+    /// The columns are not the source's, and the text says both; or a map in them has a key twice in a row, which no map may.
     Columns(String),
 }
 
@@ -159,10 +160,21 @@ impl MemoryInput {
 
     fn check(&self, rows: &RecordBatch) -> Result<(), PushError> {
         if same_types(&rows.schema(), &self.shared.schema) {
-            return Ok(());
+            return each_key_once(rows);
         }
-        let (found, wanted) = (describe(&rows.schema()), describe(&self.shared.schema));
-        Err(PushError::Columns(format!("the rows have ({found}), and the source has ({wanted})")))
+        let difference = difference(("the source", &self.shared.schema), ("the rows", &rows.schema()));
+        Err(PushError::Columns(format!("the rows have other columns than the source\n{difference}")))
+    }
+}
+
+/// Maps hold each key once, which Arrow does not check.
+fn each_key_once(rows: &RecordBatch) -> Result<(), PushError> {
+    match repeated_key_of(rows) {
+        Ok(None) => Ok(()),
+        Ok(Some((column, RepeatedKey { key, .. }))) => {
+            Err(PushError::Columns(format!("column `{column}`: a map has the key `{key}` more than once in a row")))
+        }
+        Err(error) => Err(PushError::Columns(error.to_string())),
     }
 }
 

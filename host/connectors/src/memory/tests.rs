@@ -1,8 +1,10 @@
 //! The source and the sink in memory: the contracts, their bounds, and their ends.
 
+use std::sync::Arc;
 use std::thread;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, Int64Builder, MapBuilder, MapFieldNames, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
 use millpond_core::{BatchTime, PollRequest, Receiver, Sink, SinkBatch};
 use millpond_testkit::contract::{receiver, sink};
 use millpond_testkit::rows::{lines, pair_schema, pairs, text_schema, to_pairs, to_texts};
@@ -127,4 +129,30 @@ fn output_that_nobody_takes_fails_the_batch_that_is_too_much() {
     // Empty batches count, too.
     sink.prepare(&batch(3, Vec::new())).unwrap();
     assert!(sink.prepare(&batch(4, Vec::new())).is_err());
+}
+
+#[test]
+fn a_map_with_a_key_twice_is_not_taken() {
+    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), Int64Builder::new())
+        .with_values_field(Field::new("value", DataType::Int64, false));
+    for key in ["a", "b", "a"] {
+        maps.keys().append_value(key);
+        maps.values().append_value(1);
+    }
+    maps.append(true).unwrap();
+    let maps = maps.finish();
+    let schema = Arc::new(Schema::new(vec![Field::new("m", maps.data_type().clone(), false)]));
+    let (_source, input) = MemorySource::new(Arc::clone(&schema), 100);
+    let rows = RecordBatch::try_new(schema, vec![Arc::new(maps)]).unwrap();
+    let refused = input.push(rows).unwrap_err();
+    assert_eq!(refused.to_string(), "column `m`: a map has the key `a` more than once in a row");
+}
+
+#[test]
+fn rows_of_other_columns_are_not_taken_and_the_difference_is_marked() {
+    let (_source, input) = MemorySource::new(text_schema("line"), 100);
+    let refused = input.push(pairs(&[("a".to_owned(), 1)])).unwrap_err().to_string();
+    let shown = "the rows have other columns than the source\n  the source: line: utf8\n  the rows:   key:  utf8, value: int64\n                          ^^^^^^^^^^^^";
+    assert_eq!(refused, shown);
 }

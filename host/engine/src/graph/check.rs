@@ -463,7 +463,6 @@ fn mismatch(node: &Node, what: &str, expected: &Schema, found: &Schema) -> Error
     Error::SchemaMismatch {
         node: node.name.clone(),
         what: what.to_owned(),
-        expected: schema::describe(expected),
-        found: schema::describe(found),
+        difference: schema::difference(("expected", expected), ("found", found)),
     }
 }

@@ -198,7 +198,7 @@ fn schemas_that_disagree_are_shown_both() {
     refused_with(
         plan(reduce(sums(), false), wrong, 1),
         "MP0404",
-        "expected: word: utf8, count: float64\n  found:    word: utf8, count: int64",
+        "\n  expected: word: utf8, count: float64\n  found:    word: utf8, count: int64\n                               ^^^^^^^",
     );
 }
 
@@ -463,8 +463,7 @@ fn keys_of_different_types_are_shown_both() {
         "node `it`",
         "`source counts` and `source prices`",
         "with a map",
-        "expected: word: utf8",
-        "found:    id: int64",
+        "\n  expected: word: utf8\n  found:    id:   int64\n                  ^^^^^",
     ] {
         assert!(message.contains(part), "`{message}` says nothing of `{part}`");
     }
@@ -487,6 +486,12 @@ fn joins_whose_columns_do_not_follow_from_their_inputs_are_refused() {
             "`source prices` (id: utf8, price: float64)",
         );
     }
+    let outer = plan_of_two(join(JoinKind::LeftOuter), DataType::Utf8, joined_columns(), 1);
+    refused_with(
+        outer,
+        "MP0404",
+        "\n  expected: word: utf8, count: int64, price: float64?\n  found:    word: utf8, count: int64, price: float64\n                                                    ^",
+    );
 }
 
 #[test]
@@ -517,5 +522,10 @@ fn a_join_of_streams_that_slide_otherwise_is_refused() {
 fn groups_need_a_key_and_a_list_for_each_input() {
     refused_with(plan_of_two(Operator::Group, DataType::Utf8, joined_columns(), 0), "MP0405", "it has none");
     refused_with(plan_of_two(Operator::Group, DataType::Utf8, joined_columns(), 1), "MP0404", "a list of what else");
+    refused_with(
+        plan_of_two(Operator::Group, DataType::Utf8, joined_columns(), 1),
+        "MP0404",
+        "\n  expected: word: utf8, source counts: list<int64>, source prices: list<float64>\n",
+    );
     refused_with(plan_of_two(Operator::Group, DataType::Int64, joined_columns(), 1), "MP0404", "different types");
 }

@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat, concat_batches, take, take_record_batch};
-use arrow::datatypes::{
-    ArrowNativeTypeOp, ArrowPrimitiveType, DataType, Fields, Float32Type, Float64Type, Int64Type, Schema, SchemaRef,
-};
+use arrow::datatypes::{ArrowNativeTypeOp, DataType, Fields, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use millpond_core::plan::{ColumnMerge, Merge, Reduce};
+use millpond_core::schema::type_name;
 use millpond_core::{Node, PartitionBatch, TaskInfo, UserFunction};
 
 use super::{BatchContext, NodeRef, Rows};
@@ -20,8 +19,9 @@ use crate::columns::{self, ByteRows};
 use crate::error::{Error, Result};
 use crate::group::{Groups, order_by_group};
 use crate::key::{self, Keys};
-use crate::primitive::{Ordinal, with_primitive};
+use crate::primitive::with_primitive;
 use crate::shuffle::{self, Keyed};
+use crate::sums::sums;
 
 pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, input: Rows, reduce: &Reduce) -> Result<Rows> {
     let mut merged = merged(context, node, input, &reduce.merge)?;
@@ -181,7 +181,7 @@ pub(crate) fn merge_columns(
     merged.collect()
 }
 
-/// `overflow` makes the error for a sum that leaves its range at a row.
+/// `overflow` makes the error for a sum that is outside of its range; it is given a row of the sum's group.
 fn merge_column(
     node: &Node,
     column: &ArrayRef,
@@ -190,55 +190,15 @@ fn merge_column(
     overflow: &dyn Fn(usize) -> Result<Error>,
 ) -> Result<ArrayRef> {
     match merge {
-        ColumnMerge::Sum => match column.data_type() {
-            DataType::Int64 => sum_integers(column, groups, overflow),
-            DataType::Float64 => {
-                let mut sums = vec![0.0; groups.len()];
-                let values = column.as_primitive::<Float64Type>().values();
-                groups.group_of_row.iter().zip(values).for_each(|(group, value)| sums[*group as usize] += value);
-                Ok(Arc::new(Float64Array::from(sums)))
-            }
-            other => with_primitive!(
-                other,
-                T => sum_numbers::<T>(column, groups, overflow),
-                else unreachable!("the graph lets no sum of {other} through")
-            ),
+        ColumnMerge::Sum => match sums(column, &groups.group_of_row, groups.len()) {
+            Ok(sums) => Ok(sums),
+            Err(group) => Err(overflow(groups.first_row[group] as usize)?),
         },
         ColumnMerge::Min | ColumnMerge::Max => {
             let best = UInt32Array::from(best_rows(column, merge, groups));
             take(column, &best, None).map_err(Error::arrow(&node.name))
         }
     }
-}
-
-fn sum_integers(column: &ArrayRef, groups: &Groups, overflow: &dyn Fn(usize) -> Result<Error>) -> Result<ArrayRef> {
-    let mut sums = vec![0i64; groups.len()];
-    let values = column.as_primitive::<Int64Type>().values();
-    for (row, (group, value)) in groups.group_of_row.iter().zip(values).enumerate() {
-        let sum = &mut sums[*group as usize];
-        *sum = match sum.checked_add(*value) {
-            Some(sum) => sum,
-            None => return Err(overflow(row)?),
-        };
-    }
-    Ok(Arc::new(Int64Array::from(sums)))
-}
-
-fn sum_numbers<T: ArrowPrimitiveType<Native: Ordinal>>(
-    column: &ArrayRef,
-    groups: &Groups,
-    overflow: &dyn Fn(usize) -> Result<Error>,
-) -> Result<ArrayRef> {
-    let mut sums = vec![T::Native::default(); groups.len()];
-    let values = column.as_primitive::<T>().values();
-    for (row, (group, value)) in groups.group_of_row.iter().zip(values).enumerate() {
-        let sum = &mut sums[*group as usize];
-        *sum = match sum.add_checked(*value) {
-            Ok(sum) if sum.fits(column.data_type()) => sum,
-            _ => return Err(overflow(row)?),
-        };
-    }
-    Ok(Arc::new(PrimitiveArray::<T>::new(sums.into(), None).with_data_type(column.data_type().clone())))
 }
 
 /// The error for a sum that left its range at a row.
@@ -248,8 +208,10 @@ pub(crate) fn overflow(node: &Node, rows: &RecordBatch, column: usize, row: usiz
 
 fn overflow_at(node: &Node, key: &[ArrayRef], column: usize, row: usize) -> Error {
     let key: Vec<String> = key.iter().map(|column| array_value_to_string(column, row).unwrap_or_default()).collect();
-    let column = node.schema.field(column).name().clone();
-    Error::SumOverflow { node: node.name.clone(), column, key: format!("({})", key.join(", ")) }
+    let field = node.schema.field(column);
+    let data_type = type_name(field.data_type()).unwrap_or_default();
+    let (node, column, key) = (node.name.clone(), field.name().clone(), format!("({})", key.join(", ")));
+    Error::SumOverflow { node, column, data_type, key }
 }
 
 fn best_rows(column: &ArrayRef, merge: ColumnMerge, groups: &Groups) -> Vec<u32> {

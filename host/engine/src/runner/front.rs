@@ -135,7 +135,10 @@ impl Shared {
         let node = &self.graph.plan().nodes[id.index()];
         match node.operator {
             Operator::Source(_) => true,
-            Operator::Stage(_) | Operator::Transform(_) => node.inputs.iter().all(|input| self.is_front(*input)),
+            // A stage may look at a broadcast, whose value a node before it may just have replaced.
+            Operator::Stage(_) | Operator::Transform(_) if self.graph.plan().broadcasts.is_empty() => {
+                node.inputs.iter().all(|input| self.is_front(*input))
+            }
             _ => false,
         }
     }

@@ -23,6 +23,8 @@ mod overlap_tests;
 mod per_batch_tests;
 mod recover;
 #[cfg(test)]
+mod sum_tests;
+#[cfg(test)]
 mod tests;
 
 use std::any::Any;

@@ -128,8 +128,7 @@ fn check_parts(parts: &JobParts) -> Result<()> {
                 return Err(Error::SchemaMismatch {
                     node: name.to_owned(),
                     what: format!("the {what} columns of the transform component are not those of the plan"),
-                    expected: schema::describe(plan),
-                    found: schema::describe(&component),
+                    difference: schema::difference(("in the plan", plan), ("in the component", &component)),
                 });
             }
         }
@@ -221,8 +220,8 @@ fn schemas(graph: &StreamGraph, operators: &[Operation], recovered: &Recovered, 
             && found != expected.as_bytes()
             && recovered.nodes.contains_key(&node.name)
         {
-            let found = String::from_utf8_lossy(found).into_owned();
-            return Err(Error::StateSchema { node: node.name.clone(), expected, found });
+            let difference = state_difference(&expected, &String::from_utf8_lossy(found));
+            return Err(Error::StateSchema { node: node.name.clone(), difference });
         }
         pending.meta.insert(name, expected.into_bytes());
         if let Some(window) = window(node) {
@@ -249,6 +248,21 @@ fn state_schema(node: &Node) -> String {
         other => other.kind().to_owned(),
     };
     format!("{kind} of ({}) key {}", schema::describe(&node.schema), node.key_columns)
+}
+
+/// What differs in two texts of [`state_schema`]: the kind of the state and the length of its key, its columns, or both.
+fn state_difference(plan: &str, state: &str) -> String {
+    let parts = |text: &str| {
+        let (kind, rest) = text.split_once(" of (").unwrap_or((text, ""));
+        let (columns, key) = rest.rsplit_once(')').unwrap_or((rest, ""));
+        (if key.is_empty() { kind.to_owned() } else { format!("{kind},{key}") }, columns.to_owned())
+    };
+    let ((plan_kind, plan_columns), (state_kind, state_columns)) = (parts(plan), parts(state));
+    let differing = [(plan_kind, state_kind), (plan_columns, state_columns)];
+    let differing = differing.iter().filter(|(plan, state)| plan != state);
+    let shown =
+        differing.map(|(plan, state)| schema::difference_of_texts(("in the plan", plan), ("in the state", state)));
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 /// A node's window, in words.

@@ -553,7 +553,8 @@ fn changed_state_columns_are_refused() {
     world.plan.nodes[1].schema = renamed;
     let error = world.run(1).unwrap_err();
     assert_eq!(error.code().0, "MP0706");
-    assert!(error.to_string().contains("total: int64") && error.to_string().contains("value: int64"), "{error}");
+    let shown = "\n  in the plan:  key: utf8, total: int64\n  in the state: key: utf8, value: int64\n                           ^^^^^";
+    assert!(error.to_string().ends_with(shown), "{error}");
 }
 
 /// Refused, with both sides shown.
@@ -608,7 +609,7 @@ fn changed_states_of_mapped_rows_are_refused_and_other_mapped_rows_are_not() {
             written: BooleanArray::from(vec![true; input.keys.num_rows()]),
         })
     };
-    refused_state(mapped("sum", "row"), mapped("total", "row"), keeping(), ["sum: int64", "total: int64"]);
+    refused_state(mapped("sum", "row"), mapped("total", "row"), keeping(), ["sum:   int64", "total: int64"]);
 
     let mut world = World::new(mapped("sum", "row"), keeping());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);

@@ -16,7 +16,8 @@ use arrow::datatypes::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use millpond_core::schema::{column_count, type_name};
+use millpond_core::maps::{RepeatedKey, repeated_key};
+use millpond_core::schema::{COLUMNS_MAX, children, column_count, difference_of_texts, type_name};
 use millpond_core::{Rejection, StageOutput};
 
 use crate::bindings::job::millpond::plugin::types::{self, ColumnDataResult};
@@ -24,6 +25,9 @@ use crate::error::{Error, Place, Result, is_printable, printable};
 
 /// How much of a rejection's reason is kept, as the contract says.
 const REASON_BYTES_MAX: usize = 1024;
+
+/// How much of a key is shown. A guess: enough to find it.
+const KEY_BYTES_SHOWN: usize = 200;
 
 /// What is wrong with an answer, before the place of the call is known.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,8 +79,8 @@ fn record_batch(schema: &SchemaRef, rows: Option<usize>, raw: types::BatchResult
     let fields = schema.fields();
     let declared = column_count(fields);
     if raw.columns.len() != declared {
-        let found = raw.columns.len();
-        return Err(Fault::Schema(format!("it returned {found} columns, and declared {declared}")));
+        let (found, shown) = (raw.columns.len(), columns_differ(fields, &raw.columns));
+        return Err(Fault::Schema(format!("it returned {found} columns, and declared {declared}\n{shown}")));
     }
     let found = raw.rows as usize;
     if let Some(expected) = rows.filter(|expected| *expected != found) {
@@ -90,6 +94,23 @@ fn record_batch(schema: &SchemaRef, rows: Option<usize>, raw: types::BatchResult
     let options = RecordBatchOptions::new().with_row_count(Some(found));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| Fault::Malformed(error.to_string()))
+}
+
+/// What was declared and what was returned, column by column with those inside, which are listed behind that which they are in.
+fn columns_differ(declared: &Fields, returned: &[types::ColumnResult]) -> String {
+    let mut kinds = Vec::new();
+    declared_kinds(declared, &mut kinds);
+    // More than could be declared say no more than that they are too many.
+    let returned: Vec<&str> = returned.iter().take(COLUMNS_MAX).map(|column| kind(&column.data)).collect();
+    difference_of_texts(("declared", &kinds.join(", ")), ("returned", &returned.join(", ")))
+}
+
+fn declared_kinds(fields: &[Arc<Field>], kinds: &mut Vec<String>) {
+    for field in fields {
+        let name = type_name(field.data_type()).unwrap_or_default();
+        kinds.push(name.split(['<', '(']).next().unwrap_or_default().to_owned());
+        declared_kinds(children(field.data_type()), kinds);
+    }
 }
 
 /// The columns of an answer, of which there are as many as the schema has fields.
@@ -149,7 +170,9 @@ impl Columns {
                 let (offsets, count) = list(name, rows, raw)?;
                 let values = self.column(entries, &format!("{name}[]"), count)?;
                 let array = MapArray::try_new(Arc::clone(entries), offsets, values.as_struct().clone(), nulls, *sorted);
-                Arc::new(array.map_err(|error| malformed(name, &error))?)
+                let array = array.map_err(|error| malformed(name, &error))?;
+                each_key_once(name, &array)?;
+                Arc::new(array)
             }
             (expected, other) => {
                 let (expected, found) = (type_name(expected).unwrap_or_else(|| "another type".into()), kind(&other));
@@ -194,6 +217,16 @@ fn kind(data: &ColumnDataResult) -> &'static str {
         ColumnDataResult::Struct => "struct",
         ColumnDataResult::List(_) => "list",
         ColumnDataResult::Map(_) => "map",
+    }
+}
+
+fn each_key_once(name: &str, map: &MapArray) -> Result<(), Fault> {
+    match repeated_key(map).map_err(|error| malformed(name, &error))? {
+        None => Ok(()),
+        Some(RepeatedKey { row, key }) => {
+            let key = printable(&key, KEY_BYTES_SHOWN);
+            Err(Fault::Malformed(format!("column `{name}`, row {row}: the map has the key `{key}` more than once")))
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! Batches of every type for property tests: with nulls, sliced and empty. Those of random nested schemas grow from one number.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array, ListArray,
-    MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array,
+    ListArray, MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::cast;
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::util::display::array_value_to_string;
 use millpond_core::schema::{DURATION, TIMESTAMP, list_of, map_of};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -51,7 +53,7 @@ pub(crate) fn batch() -> impl Strategy<Value = RecordBatch> {
 }
 
 fn columns(rows: &[Row], no_nulls: bool) -> RecordBatch {
-    fn pair<T: Clone, A: From<Vec<T>> + From<Vec<Option<T>>> + arrow::array::Array + 'static>(
+    fn pair<T: Clone, A: From<Vec<T>> + From<Vec<Option<T>>> + Array + 'static>(
         values: Vec<T>,
         nulls: impl Iterator<Item = bool>,
     ) -> [ArrayRef; 2] {
@@ -140,6 +142,22 @@ pub(crate) fn batch_of(schema: &SchemaRef, seed: u64) -> RecordBatch {
     whole.slice(start, len)
 }
 
+/// The map without the entries whose key stands earlier in their row.
+fn each_key_once(map: &MapArray) -> ArrayRef {
+    let mut kept: Vec<u32> = Vec::new();
+    let mut ends = vec![0];
+    let key = |entry: usize| array_value_to_string(map.keys(), entry).unwrap();
+    for row in map.value_offsets().windows(2) {
+        let mut keys = BTreeSet::new();
+        kept.extend((row[0]..row[1]).map(i32::cast_unsigned).filter(|entry| keys.insert(key(*entry as usize))));
+        ends.push(kept.len() as i32);
+    }
+    let entries = take(map.entries(), &UInt32Array::from(kept), None).unwrap().as_struct().clone();
+    let DataType::Map(field, sorted) = map.data_type() else { unreachable!("a map is one") };
+    let ends = OffsetBuffer::new(ends.into());
+    Arc::new(MapArray::new(Arc::clone(field), ends, entries, map.nulls().cloned(), *sorted))
+}
+
 /// SplitMix64: enough to vary data.
 struct Random(u64);
 
@@ -185,8 +203,9 @@ impl Random {
             }
             DataType::List(item) => Arc::new(ListArray::new(Arc::clone(item), ends, self.column(item, count), nulls)),
             DataType::Map(entries, sorted) => {
-                let values = self.column(entries, count).as_struct().clone();
-                Arc::new(MapArray::new(Arc::clone(entries), ends, values, nulls, *sorted))
+                let entries_of = self.column(entries, count).as_struct().clone();
+                let map = MapArray::new(Arc::clone(entries), ends, entries_of, nulls, *sorted);
+                each_key_once(&map)
             }
             DataType::Struct(fields) => {
                 let columns = fields.iter().map(|field| self.column(field, rows)).collect();

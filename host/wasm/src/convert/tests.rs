@@ -1,5 +1,6 @@
 //! Property tests of both directions: what is well formed crosses unchanged, what is not is refused.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use arrow::array::{Array, RecordBatch};
@@ -178,18 +179,46 @@ fn is_well_formed_column(field: &Field, rows: usize, columns: &mut std::slice::I
         (ColumnDataResult::Struct, DataType::Struct(fields)) => {
             fields.iter().all(|field| is_well_formed_column(field, rows, columns))
         }
-        (ColumnDataResult::List(ends), DataType::List(child))
-        | (ColumnDataResult::Map(ends), DataType::Map(child, _)) => {
-            let count = ends.last().copied().unwrap_or(0);
-            ends.len() == rows + 1
-                && ends[0] == 0
-                && ends.is_sorted()
-                && count < 1 << 31
-                && is_well_formed_column(child, count as usize, columns)
+        (ColumnDataResult::List(ends), DataType::List(child)) => are_well_formed_values(rows, ends, child, columns),
+        (ColumnDataResult::Map(ends), DataType::Map(child, _)) => {
+            // Behind the map comes the column of its entries, and then that of its keys.
+            let keys = columns.clone().nth(1);
+            let is_null = |row: usize| column.validity.as_ref().is_some_and(|bits| bits[row / 8] >> (row % 8) & 1 == 0);
+            are_well_formed_values(rows, ends, child, columns)
+                && validity
+                && (0..rows).all(|row| is_null(row) || are_distinct(keys, ends[row] as usize..ends[row + 1] as usize))
         }
         _ => false,
     };
     validity && data
+}
+
+fn are_well_formed_values(
+    rows: usize,
+    ends: &[u32],
+    child: &Field,
+    columns: &mut std::slice::Iter<'_, ColumnResult>,
+) -> bool {
+    let count = ends.last().copied().unwrap_or(0);
+    ends.len() == rows + 1
+        && ends[0] == 0
+        && ends.is_sorted()
+        && count < 1 << 31
+        && is_well_formed_column(child, count as usize, columns)
+}
+
+/// Whether no two of these entries have the same key.
+fn are_distinct(keys: Option<&ColumnResult>, entries: std::ops::Range<usize>) -> bool {
+    let key = |entry: usize| match keys.map(|keys| &keys.data) {
+        Some(ColumnDataResult::Utf8(keys)) => {
+            keys.bytes[keys.offsets[entry] as usize..keys.offsets[entry + 1] as usize].to_vec()
+        }
+        Some(ColumnDataResult::Int64(keys)) => keys[entry].to_le_bytes().to_vec(),
+        Some(ColumnDataResult::Boolean(keys)) => vec![keys[entry / 8] >> (entry % 8) & 1],
+        other => unreachable!("the test's keys are of other types: {other:?}"),
+    };
+    let count = entries.len();
+    entries.map(key).collect::<BTreeSet<_>>().len() == count
 }
 
 fn are_well_formed_rows(rows: usize, data: &VarDataResult, is_value: impl Fn(&[u8]) -> bool) -> bool {

@@ -1,11 +1,13 @@
-//! One small job for every operator of the SDK, chosen by the param `job`: what runs natively must run the same as a component.
+//! One small job for every operator of the SDK, chosen by the param `job`: what runs natively must run the same as a component, and
+//! as the golden cases in `tests/` say, which are called as the jobs are.
 //!
-//! Every job reads pairs of text and number from `in` and writes such pairs to `out`.
+//! Every job reads pairs of text and number from `in` and writes such pairs to `out`. Those of golden cases do not depend on how many
+//! partitions a source has: where an operator does, they stand behind `repartition`.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use millpond::{DStream, Row, State, StreamingContext, Timestamp, Values};
+use millpond::{DStream, Emit, ListRef, Row, Rows, State, StreamingContext, Timestamp, Values};
 
 millpond::job!(operators);
 
@@ -15,15 +17,24 @@ pub type Pair = (String, i64);
 /// The values of an outer join.
 type Optionals = (Option<i64>, Option<i64>);
 
+/// A value with the times of its session.
+type Timed = (i64, Timestamp, Timestamp);
+
 /// What a job does between source and sink.
 pub type Operators = fn(DStream<Pair>) -> DStream<Pair>;
 
 /// Every job that there is.
 pub const JOBS: &[(&str, Operators)] = &[
+    ("StreamingContext.source", |rows| rows),
     ("map", |rows| rows.map::<Pair>(|(key, n)| (key, n + 1))),
     ("map_owned", |rows| rows.map_owned(|(key, n)| (format!("{key}{key}"), n))),
     ("flat_map", |rows| rows.flat_map::<Pair>(|(key, n), out| (0..n).for_each(|i| out.push((key, i))))),
     ("split", |rows| rows.map_owned(|(key, n)| format!("{key} {n}")).cache().split(' ').count_by_value()),
+    ("columns", |rows| rows.columns(["name", "amount"])),
+    ("named", |rows| {
+        let totals = rows.update_state_by_key(total).named("totals");
+        totals.update_state_by_key(total).named("totals-of-totals")
+    }),
     ("filter", |rows| rows.filter(|(key, _)| key != "a")),
     ("key_by", |rows| rows.key_by::<bool>(|(_, n)| n > 0).map::<Pair>(|(_, row)| row)),
     ("map_values", |rows| rows.map_values::<i64>(|n| n * n)),
@@ -34,6 +45,11 @@ pub const JOBS: &[(&str, Operators)] = &[
             if n == 2 { Err("two".into()) } else { Ok(()) }
         })
     }),
+    ("try_key_by", |rows| {
+        let sign = |(_, n): (&str, i64)| if n == 0 { Err("zero".into()) } else { Ok(n > 0) };
+        rows.try_key_by::<bool>(sign).map::<Pair>(|(is_positive, (key, n))| (key, if is_positive { n } else { n * 10 }))
+    }),
+    ("try_map_values", |rows| rows.try_map_values::<i64>(|n| if n == 3 { Err("three".into()) } else { Ok(-n) })),
     ("try_filter", |rows| rows.try_filter(|(_, n)| if n == 3 { Err("three".into()) } else { Ok(n > 0) })),
     ("reduce_by_key", |rows| rows.reduce_by_key(|a, b| a.max(b))),
     ("sum_by_key", |rows| rows.sum_by_key()),
@@ -44,7 +60,8 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("count", |rows| named(&rows.count())),
     ("reduce", |rows| named(&rows.map::<i64>(|(_, n)| n).reduce(|a, b| a.min(b)))),
     ("count_by_value", |rows| rows.map::<String>(|(key, _)| key).count_by_value()),
-    ("union_cache", |rows| {
+    ("union", |rows| rows.union(&rows.filter(|(_, n)| n > 1).map_values::<i64>(|n| -n))),
+    ("cache", |rows| {
         let cached = rows.filter(|(_, n)| n > 0).cache();
         cached.union(&cached.map_values::<i64>(|n| -n)).sum_by_key()
     }),
@@ -66,9 +83,7 @@ pub const JOBS: &[(&str, Operators)] = &[
             found.map_or(n, |(m, (text, is_positive))| n * 100 + m * 10 + text.len() as i64 + i64::from(is_positive))
         })
     }),
-    ("group_by_key", |rows| {
-        rows.group_by_key().map_values::<i64>(|values| values.iter().fold(7, |all, n| all * 10 + n))
-    }),
+    ("group_by_key", |rows| rows.group_by_key().map_values::<i64>(digits)),
     ("group_by_key_and_window", |rows| {
         let recent = rows.map_values::<(i64, bool)>(|n| (n, n > 1)).group_by_key_and_window(SECONDS_3, SECONDS_1);
         recent.map_values::<i64>(|values| values.iter().map(|(n, is_large)| n + i64::from(is_large)).sum())
@@ -91,10 +106,10 @@ pub const JOBS: &[(&str, Operators)] = &[
         rows.map::<String>(|(key, _)| key).count_by_value_and_window(SECONDS_3, SECONDS_1)
     }),
     ("reduce_by_key_and_window", |rows| rows.reduce_by_key_and_window(|a, b| a + b, SECONDS_3, SECONDS_1)),
-    ("with_inverse", |rows| {
+    ("reduce_by_key_and_window_with_inverse", |rows| {
         rows.reduce_by_key_and_window_with_inverse(|a, b| a + b, |a, b| a - b, SECONDS_3, SECONDS_1)
     }),
-    ("with_inverse_and_filter", |rows| {
+    ("reduce_by_key_and_window_with_inverse_and_filter", |rows| {
         rows.reduce_by_key_and_window_with_inverse_and_filter(
             |a, b| a + b,
             |a, b| a - b,
@@ -113,13 +128,25 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("every_batch", |rows| rows.update_state_by_key(age).every_batch()),
     ("initial_state", |rows| rows.update_state_by_key(total).initial_state([("a".to_owned(), 7), ("z".to_owned(), 1)])),
     ("map_with_state", |rows| (*rows.map_with_state(numbered)).clone()),
-    ("timeout", |rows| (*rows.map_with_state(numbered).timeout(SECONDS_1)).clone()),
-    ("state_snapshots", |rows| {
+    ("MappedWithState.timeout", |rows| (*rows.map_with_state(numbered).timeout(SECONDS_1)).clone()),
+    ("MappedWithState.initial_state", |rows| {
+        (*rows.map_with_state(numbered).initial_state([("a".to_owned(), 7), ("z".to_owned(), 1)])).clone()
+    }),
+    ("MappedWithState.named", |rows| {
+        let first = rows.map_with_state(numbered).named("first");
+        (*first.map_with_state(numbered).named("second")).clone()
+    }),
+    ("State", |rows| (*rows.map_with_state(visited).timeout(SECONDS_2)).clone()),
+    ("MappedWithState.state_snapshots", |rows| {
         rows.map_with_state(numbered).timeout(SECONDS_2).initial_state([("z".to_owned(), 1)]).state_snapshots()
     }),
     ("reduce_by_key_and_session", |rows| timed(&rows.reduce_by_key_and_session(|a, b| a.max(b), SECONDS_1))),
     ("sum_by_key_and_session", |rows| timed(&rows.sum_by_key_and_session(SECONDS_2))),
     ("count_by_key_and_session", |rows| timed(&rows.count_by_key_and_session(SECONDS_1))),
+    ("group_by_key_and_session", |rows| {
+        let sessions = rows.group_by_key_and_session(SECONDS_1);
+        timed(&sessions.map_values::<Timed>(|(values, start, end)| (digits(values), start, end)))
+    }),
     ("sort_by", |rows| rows.sort_by(|(key, n)| (Reverse(n), key))),
     ("top_by", |rows| rows.top_by(2, |(key, n)| (n, Reverse(key)))),
     ("sort_by_computed", |rows| rows.sort_by_computed::<i64>(|(_, n)| n * n)),
@@ -127,20 +154,26 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("take", |rows| rows.sort_by(|(key, n)| (key, n)).take(2)),
     ("batch_time", |rows| rows.map::<Pair>(|(key, _)| (key, millpond::batch_time().0))),
     ("flat_map_values", |rows| rows.flat_map_values::<i64>(|n, out| (0..n).for_each(|i| out.push(i)))),
-    ("keys_and_values", |rows| rows.keys().map::<Pair>(|key| (key, 0)).union(&named(&rows.values()))),
-    ("map_partitions", |rows| {
+    ("keys", |rows| rows.keys().map::<Pair>(|key| (key, 0))),
+    ("values", |rows| named(&rows.values())),
+    ("map_partitions_of_a_source", |rows| {
         rows.map_partitions::<Pair>(|rows, out| {
             rows.iter().rev().zip(0..).for_each(|((key, n), place)| out.push((key, n * 10 + place)));
         })
     }),
+    ("map_partitions", |rows| {
+        rows.repartition(2).map_partitions::<Pair>(|rows, out| {
+            rows.iter().rev().zip(0..).for_each(|((key, n), place)| out.push((key, n * 10 + place)));
+        })
+    }),
     ("map_partitions_with_index", |rows| {
-        let parts = rows.map_partitions_with_index::<Pair>(|partition, rows, out| {
+        let parts = rows.repartition(2).map_partitions_with_index::<Pair>(|partition, rows, out| {
             rows.iter().for_each(|(key, n)| out.push((key, n + 100 * i64::from(partition))));
         });
         parts.try_filter(|(_, n)| if n == 101 { Err("101".into()) } else { Ok(true) })
     }),
     ("glom", |rows| {
-        let lists = rows.glom().repartition(1);
+        let lists = rows.repartition(2).glom().repartition(1);
         lists.map_owned(|list| (list.iter().map(|(key, _)| key).collect(), list.iter().map(|(_, n)| n).sum()))
     }),
     ("combine_by_key", |rows| {
@@ -181,6 +214,17 @@ pub const JOBS: &[(&str, Operators)] = &[
             out.push((if sums.is_empty() { "empty" } else { "" }, millpond::batch_time().0));
         })
     }),
+    ("broadcast", |rows| {
+        let most = rows.values().reduce(i64::max).broadcast("most");
+        rows.map::<Pair>(move |(key, n)| (key, most.rows().get(0).unwrap_or(0) - n))
+    }),
+    ("broadcast_map", |rows| {
+        // Of several rows with one key the last counts: that with the largest number.
+        let largest = rows.sort_by(|(key, n)| (key, n)).broadcast_map("largest");
+        rows.map::<Pair>(move |(key, n)| (key, largest.get(key).unwrap_or(0) * 10 + n))
+    }),
+    ("sink", |rows| rows.filter(|(_, n)| n > 1)),
+    ("sink_update", |rows| rows.update_state_by_key(total)),
     ("derived_rows", |rows| {
         let visits = rows.map::<Visit>(|(page, n)| VisitRef { page, seconds: (n > 0).then_some(n as f64) });
         visits.map::<Pair>(|visit| (visit.page, visit.seconds.map_or(-1, |seconds| seconds as i64)))
@@ -192,13 +236,21 @@ pub type WithContext = fn(&StreamingContext) -> DStream<Pair>;
 
 /// The others.
 pub const JOBS_WITH_CONTEXT: &[(&str, WithContext)] = &[
-    ("union_of_three", |ctx| {
+    ("StreamingContext.union", |ctx| {
         let rows = ctx.source::<Pair>("in");
         ctx.union(&[rows.filter(|(_, n)| n > 1), rows.map_values::<i64>(|n| -n), rows])
     }),
     ("accumulators", accumulators),
     ("broadcasts", broadcasts),
     ("rates", rates),
+    ("StreamingContext.broadcast", |ctx| {
+        let stop = ctx.broadcast::<String>("stop");
+        ctx.source::<Pair>("in").filter(move |(key, _)| !stop.rows().iter().any(|word| word == key))
+    }),
+    ("StreamingContext.param_or", |ctx| {
+        let (least, most) = (ctx.param_or("least", 1_i64), ctx.param_or("most", 3));
+        ctx.source::<Pair>("in").filter(move |(_, n)| (least..=most).contains(&n))
+    }),
 ];
 
 const SECONDS_1: Duration = Duration::from_secs(1);
@@ -211,6 +263,9 @@ pub struct Visit {
     page: String,
     seconds: Option<f64>,
 }
+
+/// A job of other rows: lines of text.
+const LINES: &str = "StreamingContext.text";
 
 /// Jobs that end in other ways.
 pub const OTHER_JOBS: &[&str] = &["foreach_batch"];
@@ -248,6 +303,9 @@ pub fn operators(ctx: &mut StreamingContext) {
     };
     match rows {
         Some(rows) => rows.columns(["text", "number"]).sink("out"),
+        None if name == LINES => {
+            ctx.text("in").map::<Pair>(|line| (line, line.len() as i64)).columns(["text", "number"]).sink("out");
+        }
         None if name == "foreach_batch" => {
             ctx.source::<Pair>("in").foreach_batch::<Pair>("out", |rows, out| {
                 out.push(("", millpond::batch_time().0));
@@ -287,6 +345,7 @@ fn accumulators(ctx: &StreamingContext) -> DStream<Pair> {
     let (least, most) = (ctx.min::<i64>("least"), ctx.max::<i64>("most"));
     let (coldest, hottest) = (ctx.min::<f64>("coldest"), ctx.max::<f64>("hottest"));
     let (merges, inverses, updates) = (ctx.counter("merges"), ctx.counter("inverses"), ctx.counter("updates"));
+    let partitions = ctx.counter("partitions");
     let count = move |(_, n): (&str, i64)| {
         rows.add(1);
         sum.add(n);
@@ -309,7 +368,11 @@ fn accumulators(ctx: &StreamingContext) -> DStream<Pair> {
         updates.add(1);
         total(values, old)
     };
-    let counted = ctx.source::<Pair>("in").filter(count).cache();
+    let count_partition = move |rows: Rows<'_, Pair>, out: &mut Emit<'_, Pair>| {
+        partitions.add(1);
+        rows.iter().for_each(|row| out.push(row));
+    };
+    let counted = ctx.source::<Pair>("in").filter(count).map_partitions(count_partition).cache();
     let states = counted.reduce_by_key_and_window_with_inverse(merge, inverse, SECONDS_3, SECONDS_1);
     let batches = ctx.counter("batches");
     states.update_state_by_key(update).transform::<Pair>(move |rows, out| {
@@ -339,9 +402,29 @@ fn numbered(key: &str, value: Option<i64>, sum: &mut State<'_, i64>) -> Option<P
     }
 }
 
+/// Counts visits; every third one ends the count, and a count that times out comes out by its hundreds.
+fn visited(key: &str, value: Option<i64>, visits: &mut State<'_, i64>) -> Option<Pair> {
+    let before = visits.get().unwrap_or(0);
+    if visits.is_timing_out() {
+        return Some((key.to_owned(), before * 100 + i64::from(value.is_some())));
+    }
+    match before {
+        2 => visits.remove(),
+        _ => visits.update(before + 1),
+    }
+    Some((key.to_owned(), i64::from(visits.exists()) * 10 + before))
+}
+
 /// Values with how long their sessions were.
-fn timed(sessions: &DStream<(String, (i64, Timestamp, Timestamp))>) -> DStream<Pair> {
+fn timed(sessions: &DStream<(String, Timed)>) -> DStream<Pair> {
     sessions.map::<Pair>(|(key, (value, start, end))| (key, value * 1000 + (end.0 - start.0) / 1_000_000))
+}
+
+/// All values of a list in one number; between partitions they have no order, so they are sorted first.
+fn digits(values: ListRef<'_, i64>) -> i64 {
+    let mut sorted: Vec<i64> = values.iter().collect();
+    sorted.sort_unstable();
+    sorted.iter().fold(7, |all, n| all * 10 + n)
 }
 
 /// Some of the rows, as another stream.

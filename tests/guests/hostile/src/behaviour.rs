@@ -146,6 +146,7 @@ pub fn corrupt(settings: &Settings, mut batch: Batch) -> Batch {
         }),
         "huge-output" => batch.columns[0] = text(vec![b'x'; settings.bytes], batch.rows),
         "aliased-output" => alias(&mut batch, settings.bytes),
+        "map-key-twice" => batch.columns.iter_mut().for_each(double_keys),
         "pointer-past-end" => batch.columns[0] = Column { data: ColumnData::Int64(past_end()), validity: None },
         other => corrupt_text(other, &mut batch),
     }
@@ -191,6 +192,13 @@ fn text(bytes: Vec<u8>, rows: u32) -> Column {
     let mut offsets = vec![0; rows as usize + 1];
     offsets[rows as usize] = bytes.len() as u32;
     Column { data: ColumnData::Utf8(VarData { offsets, bytes }), validity: None }
+}
+
+/// All text of the same length becomes the same, so keys of maps do.
+fn double_keys(column: &mut Column) {
+    if let ColumnData::Utf8(data) = &mut column.data {
+        data.bytes.fill(b'k');
+    }
 }
 
 fn shorten(batch: &mut Batch) {

@@ -1,9 +1,12 @@
 //! The rules of nodes that bring rows of equal keys together, whose columns are made of their inputs'.
 
-use arrow::datatypes::Schema;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
 use millpond_core::plan::Join;
 use millpond_core::{Node, schema};
 
+use super::mismatch;
 use crate::error::{Error, Result};
 use crate::operators::group::item_of;
 use crate::operators::join::shapes;
@@ -27,7 +30,8 @@ pub(super) fn join(node: &Node, inputs: &[&Node], join: &Join) -> Result<()> {
     } else {
         "its columns are not the key, then what else its left input has, then its right one (where it may be absent, as one nullable column: the same one, or a struct)"
     };
-    Err(mismatch(node, rule, &node.schema, &described(inputs)))
+    let what = format!("{rule}, which here are {}", described(inputs));
+    Err(mismatch(node, &what, &joined(inputs, join), &node.schema))
 }
 
 pub(super) fn group(node: &Node, inputs: &[&Node]) -> Result<()> {
@@ -45,7 +49,8 @@ pub(super) fn group(node: &Node, inputs: &[&Node]) -> Result<()> {
     }
     let rule =
         "its columns are not the key, then for each input a list of what else that has (of one column, or of structs)";
-    Err(mismatch(node, rule, &node.schema, &described(inputs)))
+    let what = format!("{rule}, which here are {}", described(inputs));
+    Err(mismatch(node, &what, &grouped(inputs, on), &node.schema))
 }
 
 /// All inputs must begin with the same key columns.
@@ -63,7 +68,7 @@ fn same_keys(node: &Node, inputs: &[&Node], on: usize) -> Result<()> {
                 "the keys of its inputs `{}` and `{}` are of different types: make them the same with a map on one side",
                 first.name, other.name
             );
-            Err(mismatch(node, &what, &key(first, on), &schema::describe(&key(other, on))))
+            Err(mismatch(node, &what, &key(first, on), &key(other, on)))
         }
     }
 }
@@ -73,6 +78,34 @@ fn key(node: &Node, on: usize) -> Schema {
     Schema::new(fields[..on.min(fields.len())].to_vec())
 }
 
+/// The columns that come out of a join, in their simplest form.
+fn joined(inputs: &[&Node], join: &Join) -> Schema {
+    let mut fields = key(inputs[0], join.on).fields().to_vec();
+    let sides = [(inputs[0], join.kind.left_is_optional()), (inputs[1], join.kind.right_is_optional())];
+    let sides = sides.into_iter().take(if join.kind.is_left_only() { 1 } else { 2 });
+    for (side, is_optional) in sides {
+        let values = &side.schema.fields()[join.on..];
+        match values {
+            values if !is_optional => fields.extend_from_slice(values),
+            [only] if !only.is_nullable() => fields.push(Arc::new(only.as_ref().clone().with_nullable(true))),
+            values => fields.push(Arc::new(Field::new_struct(&side.name, values.to_vec(), true))),
+        }
+    }
+    Schema::new(fields)
+}
+
+/// The columns that come out of a group, in their simplest form.
+fn grouped(inputs: &[&Node], on: usize) -> Schema {
+    let list = |input: &&Node| {
+        let (data_type, nullable) = match &input.schema.fields()[on..] {
+            [only] => (only.data_type().clone(), only.is_nullable()),
+            values => (DataType::Struct(values.to_vec().into()), false),
+        };
+        Arc::new(Field::new(&input.name, schema::list_of(data_type, nullable), false))
+    };
+    Schema::new(key(inputs[0], on).fields().iter().cloned().chain(inputs.iter().map(list)).collect::<Vec<_>>())
+}
+
 fn described(inputs: &[&Node]) -> String {
     let input = |input: &&Node| format!("`{}` ({})", input.name, schema::describe(&input.schema));
     inputs.iter().map(input).collect::<Vec<_>>().join(" and ")
@@ -80,13 +113,4 @@ fn described(inputs: &[&Node]) -> String {
 
 fn keys(node: &Node, reason: String) -> Error {
     Error::KeyColumns { node: node.name.clone(), reason }
-}
-
-fn mismatch(node: &Node, what: &str, expected: &Schema, found: &str) -> Error {
-    Error::SchemaMismatch {
-        node: node.name.clone(),
-        what: what.to_owned(),
-        expected: schema::describe(expected),
-        found: found.to_owned(),
-    }
 }
