@@ -373,3 +373,30 @@ fn windows_that_slide_otherwise_cannot_be_joined() {
         assert!(refused.contains(part), "`{refused}` says nothing of `{part}`");
     }
 }
+
+/// A key that may be null as a whole, and in one of its parts.
+type Nested = Option<(Option<i64>, i64)>;
+
+#[test]
+fn a_null_inside_of_a_key_matches_nothing() {
+    let job = |ctx: &mut StreamingContext| {
+        let [left, right] = ["left", "right"].map(|name| ctx.source::<(Nested, i64)>(name));
+        left.join(&right).sink("joined");
+        left.full_outer_join(&right).sink("outer");
+        left.subtract_by_key(&right).sink("rest");
+        left.cogroup(&right).sink("groups");
+    };
+    let mut job = JobTest::new(Job::new(job)).parallelism(3).start();
+    let keys = || [Some((None, 1)), Some((Some(1), 1)), None];
+    job.feed("left", keys().into_iter().zip([1, 2, 3]).collect::<Vec<(Nested, i64)>>());
+    job.feed("right", keys().into_iter().zip([10, 20, 30]).collect::<Vec<(Nested, i64)>>());
+    job.batch();
+    let whole = || Some((Some(1), 1));
+    assert_eq!(job.rows::<(Nested, (i64, i64))>("joined"), [(whole(), (2, 20))]);
+    assert_eq!(job.rows::<(Nested, Sides)>("outer").len(), 5, "the others stand alone, on either side");
+    let rest: Vec<i64> = job.rows::<(Nested, i64)>("rest").into_iter().map(|(_, n)| n).collect();
+    assert_eq!(sorted(rest), [1, 3]);
+    let groups = job.rows::<(Nested, (Vec<i64>, Vec<i64>))>("groups");
+    assert_eq!(groups.len(), 5);
+    assert!(groups.contains(&(whole(), (vec![2], vec![20]))), "{groups:?}");
+}

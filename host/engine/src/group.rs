@@ -284,9 +284,7 @@ impl KeyTable {
     /// Removes the key in `slot`, which has this hash; the slot may be given to another key.
     pub(crate) fn remove(&mut self, slot: u32, hash: u64) {
         let record = self.keys[slot as usize];
-        if record.length == VACANT {
-            return;
-        }
+        assert!(record.length != VACANT, "a key is removed once");
         self.vacate(slot, hash);
         if record.is_long() {
             self.garbage += record.length as usize;
@@ -304,6 +302,7 @@ impl KeyTable {
         let wanted = entry(hash, slot);
         let mut hole = home(hash, mask);
         while self.places[hole] != wanted {
+            assert!(self.places[hole] != 0, "a key has a place from its home on");
             hole = (hole + 1) & mask;
         }
         let mut next = (hole + 1) & mask;

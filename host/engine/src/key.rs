@@ -98,12 +98,17 @@ impl Keys {
     }
 }
 
-/// Which rows have a null in their key, if any: those are null here.
+/// Which rows have a null in their key, if any: those are null here. A null inside of a struct is one, too.
 pub(crate) fn null_keys(rows: &RecordBatch, key_columns: usize) -> Option<NullBuffer> {
-    let nulls = rows.columns()[..key_columns].iter().map(|column| column.logical_nulls());
-    nulls
-        .fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls.as_ref()))
-        .filter(|nulls| nulls.null_count() > 0)
+    nulls_in(&rows.columns()[..key_columns]).filter(|nulls| nulls.null_count() > 0)
+}
+
+fn nulls_in(columns: &[ArrayRef]) -> Option<NullBuffer> {
+    let nulls = columns.iter().map(|column| {
+        let inside = column.as_struct_opt().and_then(|columns| nulls_in(columns.columns()));
+        NullBuffer::union(column.logical_nulls().as_ref(), inside.as_ref())
+    });
+    nulls.fold(None, |all, nulls| NullBuffer::union(all.as_ref(), nulls.as_ref()))
 }
 
 /// Hash of an encoded key.
@@ -111,7 +116,7 @@ pub(crate) fn hash(key: &[u8]) -> u64 {
     xxh3_64(key)
 }
 
-/// The partition that a key belongs to: the high bits of the hash, scaled, so that hash tables can use the low ones.
+/// The partition that a key belongs to: the high bits of the hash, scaled. (Tables of keys mix the upper half before they use it.)
 pub(crate) fn partition_of(hash: u64, partitions: usize) -> usize {
     ((u128::from(hash) * partitions as u128) >> 64) as usize
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 
 /// A fixed set of compute threads, for work that can be shared out, a task a partition: decoding, user code, shuffles, keyed
-/// state. A task that is alone runs on its job's thread, and so does what is done for a batch as a whole (sorting, finding
+/// state. A task that is alone runs on its job's thread (on one of the pool's, if it is of a batch that is begun ahead), and so does what is done for a batch as a whole (sorting, finding
 /// what changed for a sink in mode `update`). Output and commits are encoded on the job's output thread.
 #[derive(Debug)]
 pub struct ComputePool {
@@ -25,6 +25,11 @@ impl ComputePool {
             .build()
             .map_err(|error| Error::Pool { threads, reason: error.to_string() })?;
         Ok(Self { pool })
+    }
+
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.current_num_threads()
     }
 
     /// Runs work some time, beside what else there is.

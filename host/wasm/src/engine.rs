@@ -21,8 +21,8 @@ use crate::call::{FRAMES_CAPTURED, TICK};
 use crate::error::{Error, Result};
 use crate::limits::{MEMORY_BYTES_MAX, STACK_BYTES_DEFAULT};
 
-/// Instances that can be alive at once in the pool: each reserves 4 GiB of address space, not memory. A guess: sixty jobs
-/// on four threads.
+/// Instances that can be alive at once in the pool: each reserves 4 GiB of address space, not memory. A guess: fifty jobs
+/// on four threads, each with an instance a thread and one more.
 const POOLED_INSTANCES: u32 = 256;
 /// Without a pool, so many must fit into the address space, or all get less of it. A guess: a dozen jobs on four threads.
 const PROBED_INSTANCES: usize = 48;

@@ -7,7 +7,7 @@ use arrow::array::{
     PrimitiveBuilder, StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Schema};
 use arrow::error::ArrowError;
 
 use millpond_core::schema;
@@ -28,7 +28,11 @@ pub(crate) fn decode<'a>(
         for (index, decoder) in decoders.iter_mut().enumerate() {
             rest = decoder.take(rest, index == last).ok_or_else(|| Error::StateContent {
                 node: node.to_owned(),
-                reason: format!("{} bytes are no key of columns {fields:?}", key.len()),
+                reason: format!(
+                    "{} bytes are no key of columns ({})",
+                    key.len(),
+                    schema::describe(&Schema::new(fields.to_vec()))
+                ),
             })?;
         }
     }

@@ -82,7 +82,7 @@ impl<'a> TimedPool<'a> {
         Self { pool, clock, waited_us: AtomicU64::new(0), tasks_us: AtomicU64::new(0) }
     }
 
-    /// As [`ComputePool::run`]. Only the job's own thread calls this.
+    /// As [`ComputePool::run`]. Called by one thread at a time: the job's own, or one of the pool's for a front that is begun ahead.
     pub(crate) fn run<T, U, F>(&self, items: Vec<T>, task: F) -> Result<Vec<U>>
     where
         T: Send,

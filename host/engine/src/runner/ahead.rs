@@ -7,11 +7,13 @@
 //! Only where the next batch is due, and where nothing of it depends on how the one before ends: not with accumulators or
 //! broadcasts, whose calls and values belong to one batch. A job with parallelism 1 has one task at a time and does not look ahead.
 //! What a look ahead took from a source is a batch like any other: it is finished when the job is told to stop, and an error in
-//! it is told when the batch's turn comes, after the one before is committed.
+//! it, a panic too, is told when the batch's turn comes, after the one before is committed. A look that found nothing is none: when the
+//! batch's turn comes, the receivers are asked again.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow::datatypes::SchemaRef;
@@ -26,6 +28,8 @@ use crate::error::{Error, Result};
 pub(super) struct Begun {
     pub(super) batch_time: BatchTime,
     pub(super) began_us: u64,
+    /// How long after it was due it began, milliseconds.
+    pub(super) delay_ms: u64,
     pub(super) polled: Polled,
     /// If it is being computed already.
     pub(super) front: Option<FrontAhead>,
@@ -45,6 +49,8 @@ pub(super) enum LookAhead {
 pub(super) struct FrontAhead {
     batch_time: BatchTime,
     answer: Receiver<Result<Front>>,
+    /// Nobody waits for it any more.
+    is_dropped: Arc<AtomicBool>,
 }
 
 impl FrontAhead {
@@ -55,14 +61,30 @@ impl FrontAhead {
     }
 }
 
+impl Drop for FrontAhead {
+    fn drop(&mut self) {
+        self.is_dropped.store(true, Relaxed);
+    }
+}
+
 impl JobRunner {
     /// Asks the receivers for a batch, unless that was done already.
     pub(super) fn begin(&mut self, batch_time: BatchTime) -> Result<Begun> {
         match self.ahead.take() {
             Some(ahead) => ahead,
             None => {
-                let began_us = self.clock().monotonic_us();
-                Ok(Begun { batch_time, began_us, polled: self.poll(batch_time)?, front: None })
+                let (began_us, delay_ms) = (self.clock().monotonic_us(), self.delay_ms(batch_time));
+                Ok(Begun { batch_time, began_us, delay_ms, polled: self.poll(batch_time)?, front: None })
+            }
+        }
+    }
+
+    fn delay_ms(&self, batch_time: BatchTime) -> u64 {
+        match self.options.trigger {
+            Trigger::AvailableNow => 0,
+            Trigger::Continuous => {
+                let due_ms = batch_time.0.saturating_sub(self.lead_ms);
+                self.clock().now_ms().saturating_sub(due_ms).max(0).cast_unsigned()
             }
         }
     }
@@ -75,27 +97,44 @@ impl JobRunner {
             Trigger::AvailableNow => true,
             Trigger::Continuous => self.clock().now_ms() >= batch_time.0.saturating_sub(self.lead_ms),
         };
-        if is_apart && is_due && self.options.parallelism > 1 && !stop.is_raised() {
-            self.ahead = Some(self.begin(batch_time).map(|begun| self.start_front(begun)));
+        let may_run_beside = self.options.parallelism > 1 && self.shared.pool.threads() > 1;
+        if !is_apart || !is_due || !may_run_beside || stop.is_raised() {
+            return;
+        }
+        // Receivers may be anybody's code.
+        let begun =
+            catch_unwind(AssertUnwindSafe(|| self.begin(batch_time).map(|begun| self.start_front(begun, stop))));
+        let begun = begun.unwrap_or_else(|panic| {
+            Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) })
+        });
+        match begun {
+            Ok(begun) if begun.polled.is_empty() => {
+                self.summary.bad_records += self.tell_of(&begun.polled);
+                self.pending.add(&self.sources, begun.polled.progress);
+            }
+            begun => self.ahead = Some(begun),
         }
     }
 
-    fn start_front(&self, mut begun: Begun) -> Begun {
+    fn start_front(&self, mut begun: Begun, stop: &StopSignal) -> Begun {
         if begun.polled.is_empty() {
             return begun;
         }
+        let (stop, is_dropped) = (stop.clone(), Arc::new(AtomicBool::new(false)));
+        let dropped = Arc::clone(&is_dropped);
         let (batch_time, shared) = (begun.batch_time, Arc::clone(&self.shared));
         let sources = self.source_batches(&begun.polled);
         let (tell, answer) = sync_channel(1);
         self.shared.pool.start(move || {
-            let front = catch_unwind(AssertUnwindSafe(|| shared.front(batch_time, sources)));
+            let is_over = || dropped.load(Relaxed) || stop.is_abort();
+            let front = catch_unwind(AssertUnwindSafe(|| shared.front(batch_time, sources, &is_over)));
             let front = front.unwrap_or_else(|panic| {
                 Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) })
             });
             // Nobody listens any more when the batch before has failed.
             drop(tell.send(front));
         });
-        begun.front = Some(FrontAhead { batch_time, answer });
+        begun.front = Some(FrontAhead { batch_time, answer, is_dropped });
         begun
     }
 

@@ -1,19 +1,21 @@
 //! Batches that are begun while the one before is at its keyed state: that they are, when they are not, failures and stops.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use arrow::array::BooleanArray;
+use millpond_core::receiver::{Poll, ProgressEntry, Reliability, SplitReader, StoredEntry};
 use millpond_core::{
-    Accumulator, AccumulatorKind, Classify, Epoch, Node, NodeId, Operator, Plan, StageOutput, StopSignal, TaskInfo,
-    UpdateOutput,
+    Accumulator, AccumulatorKind, BoxError, Classify, Epoch, Node, NodeId, Operator, Plan, PollRequest, Receiver,
+    StageOutput, StopSignal, TaskInfo, UpdateOutput,
 };
-use millpond_testkit::FakeFunction;
-use millpond_testkit::rows::pair_schema;
+use millpond_testkit::rows::{pair_schema, pairs};
+use millpond_testkit::{FakeFunction, ScriptReceiver};
 
 use super::JobRunner;
 use super::tests::World;
+use crate::Trigger;
 
 /// source -> stage -> keyed state -> sink. All but the last two are the front.
 fn plan() -> Plan {
@@ -33,15 +35,10 @@ fn plan() -> Plan {
     Plan { nodes: (0..).zip(operators).map(node).collect(), ..Plan::default() }
 }
 
-/// Three batches of one row. `stage` and `update` are called for each, with the number of the batch from 1 on.
-fn three_batches(
-    plan: Plan,
-    parallelism: usize,
-    stage: impl Fn(i64) + Send + Sync + 'static,
-    update: impl Fn(i64) + Send + Sync + 'static,
-) -> (World, JobRunner) {
+/// User code that calls these with the number of the batch.
+fn function(stage: impl Fn(i64) + Send + Sync + 'static, update: impl Fn(i64) + Send + Sync + 'static) -> FakeFunction {
     let number = |task: &TaskInfo| task.batch_time.0 % 1_700_000_000_000 / 1000;
-    let function = FakeFunction::new()
+    FakeFunction::new()
         .stage(1, move |task, rows| {
             stage(number(task));
             Ok(StageOutput { batch: rows.clone(), rejected: Vec::new() })
@@ -49,8 +46,17 @@ fn three_batches(
         .update(2, move |task, input| {
             update(number(task));
             UpdateOutput { states: input.values.clone(), keep: BooleanArray::from(vec![true; input.keys.num_rows()]) }
-        });
-    let world = World::new(plan, function);
+        })
+}
+
+/// Three batches of one row. `stage` and `update` are called for each, with the number of the batch from 1 on.
+fn three_batches(
+    plan: Plan,
+    parallelism: usize,
+    stage: impl Fn(i64) + Send + Sync + 'static,
+    update: impl Fn(i64) + Send + Sync + 'static,
+) -> (World, JobRunner) {
+    let world = World::new(plan, function(stage, update));
     world.push_all(&[vec![("a".to_owned(), 1)], vec![("b".to_owned(), 2)], vec![("c".to_owned(), 3)]], 1);
     let runner = world.runner_with(parallelism, Box::new(world.store.clone())).unwrap();
     (world, runner)
@@ -148,4 +154,92 @@ fn what_was_begun_is_finished_when_the_job_is_to_stop() {
     // The third is there for the next run.
     let mut again = world.runner_with(2, Box::new(world.store.clone())).unwrap();
     assert_eq!(again.run(&StopSignal::new()).unwrap().rows_in, 1);
+}
+
+/// A script that can be added to from within a call.
+fn pushing(world: &OnceLock<ScriptReceiver>) {
+    world.get().expect("it was set").push(vec![pairs(&[("late".to_owned(), 9)])]);
+}
+
+#[test]
+fn what_comes_while_the_last_batch_is_computed_is_taken() {
+    for parallelism in [1, 2] {
+        let script: Arc<OnceLock<ScriptReceiver>> = Arc::default();
+        let its = Arc::clone(&script);
+        let update = move |batch| {
+            if batch == 3 {
+                pushing(&its)
+            }
+        };
+        let (world, mut runner) = three_batches(plan(), parallelism, |_| {}, update);
+        assert!(script.set(world.script.again()).is_ok());
+        assert_eq!(runner.run(&StopSignal::new()).unwrap().batches, 4, "with parallelism {parallelism}");
+    }
+}
+
+/// A receiver that panics when it is asked for the second batch.
+struct Fragile(Box<dyn Receiver>, u32);
+
+impl Receiver for Fragile {
+    fn reliability(&self) -> Reliability {
+        self.0.reliability()
+    }
+
+    fn restore(&mut self, entries: Vec<StoredEntry>) -> Result<(), BoxError> {
+        self.0.restore(entries)
+    }
+
+    fn poll(&mut self, request: &PollRequest) -> Result<Poll, BoxError> {
+        self.1 += 1;
+        assert!(self.1 != 2, "boom");
+        self.0.poll(request)
+    }
+
+    fn reader(&self) -> Arc<dyn SplitReader> {
+        self.0.reader()
+    }
+
+    fn take_progress(&mut self) -> Vec<ProgressEntry> {
+        self.0.take_progress()
+    }
+
+    fn stop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[test]
+fn a_receiver_that_panics_ahead_fails_the_batch_that_it_was_asked_for() {
+    for parallelism in [1, 2] {
+        let (world, mut runner) = three_batches(plan(), parallelism, |_| {}, |_| {});
+        let receiver = std::mem::replace(&mut runner.sources[0].receiver, Box::new(world.script.again()));
+        runner.sources[0].receiver = Box::new(Fragile(receiver, 0));
+        let second = runner.next_batch_time().plus_ms(1000);
+        let error = runner.run(&StopSignal::new()).unwrap_err();
+        assert_eq!(error.code().0, "MP0803");
+        assert!(error.to_string().contains("boom") && error.to_string().contains(&second.0.to_string()), "{error}");
+        assert_eq!((world.store.epoch(), world.output().len()), (Epoch(1), 1), "the first one is committed");
+    }
+}
+
+#[test]
+fn a_job_that_is_behind_looks_ahead_and_tells_how_late_it_is() {
+    let stop = StopSignal::new();
+    let raised = stop.clone();
+    let (mut world, _) = three_batches(plan(), 2, |_| {}, |_| {});
+    world.trigger = Trigger::Continuous;
+    world.function = Arc::new(function(
+        |_| {},
+        move |batch| {
+            if batch == 3 {
+                raised.finish()
+            }
+        },
+    ));
+    let mut runner = world.runner_with(2, Box::new(world.store.clone())).unwrap();
+    world.clock.advance_ms(5000);
+    // A look that finds nothing begins nothing: there is no fourth batch to finish.
+    assert_eq!(runner.run(&stop).unwrap().batches, 3);
+    let late: Vec<u64> = world.listener.batches().iter().map(|report| report.scheduling_delay_us / 1000).collect();
+    assert_eq!(late, [4000, 3000, 2000]);
 }

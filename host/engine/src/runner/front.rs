@@ -143,20 +143,26 @@ impl Shared {
         }
     }
 
-    /// Computes a front.
-    pub(super) fn front(&self, batch_time: BatchTime, mut sources: Vec<SourceBatch>) -> Result<Front> {
+    /// Computes a front, unless it `is_over`: that is asked before each node and each partition.
+    pub(super) fn front(
+        &self,
+        batch_time: BatchTime,
+        mut sources: Vec<SourceBatch>,
+        is_over: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Front> {
         let function = TimedFunction::new(&*self.function, &*self.clock);
         let context = self.context(&function, batch_time, false, BatchCounts::default());
         let began_us = context.pool.busy_us();
         let mut outputs = Outputs::new(&self.graph);
         for (id, node) in (0..).map(NodeId).zip(&self.graph.plan().nodes).filter(|(id, _)| self.is_front(*id)) {
+            go_on(batch_time, is_over)?;
             let node = NodeRef { id, node };
             let output = if let Operator::Source(name) = &node.node.operator {
                 let at = sources.iter().position(|source| source.name == *name);
                 at.map(|at| self.source(&context, node, sources.swap_remove(at))).transpose()?
             } else {
                 let input = outputs.take(&node.node.inputs).and_then(|mut inputs| inputs.pop());
-                input.map(|input| self.stage(&context, &function, node, input)).transpose()?.map(Output::Rows)
+                input.map(|input| self.stage(&context, &function, node, input, is_over)).transpose()?.map(Output::Rows)
             };
             outputs.put(id, output);
         }
@@ -200,14 +206,15 @@ impl Shared {
         function: &TimedFunction<'_>,
         node: NodeRef<'_>,
         input: Output,
+        is_over: &(dyn Fn() -> bool + Sync),
     ) -> Result<Rows> {
         match &node.node.operator {
             Operator::Transform(name) => {
                 let transform = &self.transforms[name];
                 let call = |task: &_, rows: &RecordBatch| function.timed(|| transform.run(task, rows));
-                self.run_stage(context, node, input, call)
+                self.run_stage(context, node, input, is_over, call)
             }
-            _ => self.run_stage(context, node, input, |task, rows| function.run_stage(node.id, task, rows)),
+            _ => self.run_stage(context, node, input, is_over, |task, rows| function.run_stage(node.id, task, rows)),
         }
     }
 
@@ -216,6 +223,7 @@ impl Shared {
         context: &BatchContext<'_>,
         node: NodeRef<'_>,
         input: Output,
+        is_over: &(dyn Fn() -> bool + Sync),
         call: impl Fn(&millpond_core::TaskInfo, &RecordBatch) -> Result<millpond_core::StageOutput, millpond_core::BoxError>
         + Send
         + Sync,
@@ -228,11 +236,15 @@ impl Shared {
         };
         match input {
             Output::Rows(rows) => {
-                let fetch = |rows: PartitionBatch| Ok(StageInput { rows, place: None });
+                let fetch = |rows: PartitionBatch| {
+                    go_on(context.batch_time, is_over)?;
+                    Ok(StageInput { rows, place: None })
+                };
                 stage::run(context, node, rows.partitions, on_bad_record, fetch, call)
             }
             Output::Splits(source) => {
                 let fetch = |(partition, split): (PartitionId, &Split)| {
+                    go_on(context.batch_time, is_over)?;
                     let rows = read(context, &source, split)?;
                     Ok(StageInput { rows: PartitionBatch { partition, rows }, place: Some(split.place.clone()) })
                 };
@@ -240,6 +252,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn go_on(batch_time: BatchTime, is_over: &dyn Fn() -> bool) -> Result<()> {
+    if is_over() { Err(Error::Aborted { batch_time: batch_time.0 }) } else { Ok(()) }
 }
 
 fn numbered(splits: &[Split]) -> Vec<(PartitionId, &Split)> {

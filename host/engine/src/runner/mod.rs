@@ -16,6 +16,8 @@ mod ahead_tests;
 mod commit;
 mod evaluate;
 mod front;
+#[cfg(test)]
+mod merged_tests;
 mod output;
 #[cfg(test)]
 mod overlap_tests;
@@ -356,24 +358,16 @@ impl JobRunner {
 
     /// Computes a batch, or what is left of it, and hands it to the output thread, after the batch before it is done there.
     fn batch(&mut self, begun: Begun, stop: &StopSignal, look_ahead: LookAhead) -> Result<()> {
-        let Begun { batch_time, began_us, polled, front } = begun;
-        let delay_ms = match self.options.trigger {
-            Trigger::AvailableNow => 0,
-            Trigger::Continuous => {
-                let due_ms = batch_time.0.saturating_sub(self.lead_ms);
-                self.clock().now_ms().saturating_sub(due_ms).max(0).cast_unsigned()
-            }
-        };
+        let Begun { batch_time, began_us, delay_ms, polled, front } = begun;
         let lost = self.tell_of(&polled);
         self.broadcasts.refresh(&*self.shared.function, &*self.listener)?;
         // What the job's code had before this batch (making window totals again, say) is none of it.
         drop(self.shared.function.take_updates());
-        let sources = self.source_batches(&polled);
-        self.pending.add(&self.sources, polled.progress);
         let front = match front {
             Some(front) => front.wait()?,
-            None => self.shared.front(batch_time, sources)?,
+            None => self.shared.front(batch_time, self.source_batches(&polled), &|| stop.is_abort())?,
         };
+        self.pending.add(&self.sources, polled.progress);
         if look_ahead == LookAhead::Yes {
             self.look_ahead(self.batch_time_after(batch_time), stop);
         }

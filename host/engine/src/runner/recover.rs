@@ -215,7 +215,7 @@ fn schemas(graph: &StreamGraph, operators: &[Operation], recovered: &Recovered, 
             continue;
         }
         let name = format!("{STATE_SCHEMA}{}", node.name);
-        let expected = state_schema(node);
+        let expected = state_schema(graph, node);
         if let Some(found) = recovered.meta.get(&name)
             && found != expected.as_bytes()
             && recovered.nodes.contains_key(&node.name)
@@ -232,7 +232,7 @@ fn schemas(graph: &StreamGraph, operators: &[Operation], recovered: &Recovered, 
 }
 
 /// What a node's state is made of, in words.
-fn state_schema(node: &Node) -> String {
+fn state_schema(graph: &StreamGraph, node: &Node) -> String {
     let kind = match &node.operator {
         Operator::ReduceWindow(settings) if settings.keep_empty_keys => {
             // Its totals are stored as they are and not made again, so they hold for this window only.
@@ -243,7 +243,8 @@ fn state_schema(node: &Node) -> String {
         Operator::ReduceSession(settings) => format!("reduce-session {}", draw::merge(&settings.merge)),
         // What it maps rows to may change: that is not kept.
         Operator::MapWithState(settings) => {
-            return format!("map-with-state of ({})", schema::describe(&settings.state));
+            let key_columns = graph.plan().nodes[node.inputs[0].index()].key_columns;
+            return format!("map-with-state of ({}) key {key_columns}", schema::describe(&settings.state));
         }
         other => other.kind().to_owned(),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millpond_core::accumulator::Update;
 use millpond_core::plan::{
     ColumnMerge, MapWithState, Merge, Ordering, Reduce, ReduceSession, ReduceWindow, Sort, Window,
@@ -28,7 +28,7 @@ use crate::{
 const INTERVAL: u64 = 1000;
 const START: i64 = 1_700_000_000_000;
 
-fn node(name: &str, operator: Operator, inputs: &[u32], schema: SchemaRef, key_columns: usize) -> Node {
+pub(super) fn node(name: &str, operator: Operator, inputs: &[u32], schema: SchemaRef, key_columns: usize) -> Node {
     Node {
         name: name.to_owned(),
         operator,
@@ -38,7 +38,7 @@ fn node(name: &str, operator: Operator, inputs: &[u32], schema: SchemaRef, key_c
     }
 }
 
-fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     pair_schema("key", "value")
 }
 
@@ -73,7 +73,7 @@ fn summing() -> FakeFunction {
     })
 }
 
-fn values_batch(values: Vec<i64>) -> RecordBatch {
+pub(super) fn values_batch(values: Vec<i64>) -> RecordBatch {
     let schema = Arc::new(Schema::new(vec![schema().field(1).clone()]));
     RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(values))]).unwrap()
 }
@@ -95,16 +95,16 @@ fn custom_sums() -> FakeFunction {
 /// One outside world that jobs come and go in.
 pub(super) struct World {
     plan: Plan,
-    function: Arc<FakeFunction>,
-    script: ScriptReceiver,
+    pub(super) function: Arc<FakeFunction>,
+    pub(super) script: ScriptReceiver,
     pub(super) store: MemoryStore,
     pub(super) sink: CollectSink,
     pub(super) listener: CollectListener,
-    clock: ManualClock,
+    pub(super) clock: ManualClock,
     mode: OutputMode,
     pub(super) commit_every: u64,
     on_bad_record: OnBadRecord,
-    trigger: Trigger,
+    pub(super) trigger: Trigger,
 }
 
 impl World {
@@ -155,7 +155,7 @@ impl World {
         JobRunner::try_new(options, parts)
     }
 
-    fn run(&self, parallelism: usize) -> Result<Summary, Error> {
+    pub(super) fn run(&self, parallelism: usize) -> Result<Summary, Error> {
         self.runner(parallelism)?.run(&StopSignal::new())
     }
 
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// Runs the script; a new runner takes over before each batch whose number is in `restarts`.
-    fn run_with_restarts(
+    pub(super) fn run_with_restarts(
         &self,
         batches: usize,
         restarts: &BTreeSet<usize>,
@@ -217,13 +217,13 @@ impl World {
     }
 }
 
-type Batches = Vec<Vec<(String, i64)>>;
+pub(super) type Batches = Vec<Vec<(String, i64)>>;
 
-fn batches() -> impl Strategy<Value = Batches> {
+pub(super) fn batches() -> impl Strategy<Value = Batches> {
     proptest::collection::vec(proptest::collection::vec(("[a-e]", -2i64..4), 0..8), 1..14)
 }
 
-fn restarts() -> impl Strategy<Value = BTreeSet<usize>> {
+pub(super) fn restarts() -> impl Strategy<Value = BTreeSet<usize>> {
     proptest::collection::btree_set(1usize..14, 0..4)
 }
 
@@ -610,6 +610,26 @@ fn changed_states_of_mapped_rows_are_refused_and_other_mapped_rows_are_not() {
         })
     };
     refused_state(mapped("sum", "row"), mapped("total", "row"), keeping(), ["sum:   int64", "total: int64"]);
+    // The same columns, of which another number is the key.
+    let of_key = |key_columns: usize| {
+        let mut plan = mapped("sum", "row");
+        let columns = ["key", "value", "sum"]
+            .map(|name| Field::new(name, if name == "key" { DataType::Utf8 } else { DataType::Int64 }, false));
+        let state = Arc::new(Schema::new(columns.to_vec()));
+        plan.nodes[1].operator = Operator::MapWithState(MapWithState { state, timeout_ms: None, initial: None });
+        plan.nodes[0].key_columns = key_columns;
+        plan
+    };
+    let two_columns = || {
+        FakeFunction::new().map_with_state(1, |_, input| MapOutput {
+            rows: pairs(&[("a", 1)]).slice(0, input.values.num_rows()),
+            mapped: BooleanArray::from(vec![true; input.values.num_rows()]),
+            states: input.states.clone(),
+            keep: BooleanArray::from(vec![true; input.keys.num_rows()]),
+            written: BooleanArray::from(vec![true; input.keys.num_rows()]),
+        })
+    };
+    refused_state(of_key(1), of_key(2), two_columns(), ["key 1", "key 2"]);
 
     let mut world = World::new(mapped("sum", "row"), keeping());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
