@@ -2,7 +2,7 @@
 //!
 //! A receiver hands over *splits*: ranges of the outside world that one batch will hold, each becoming one partition. The
 //! reading itself happens through [`SplitReader`] on compute threads, so decoding is parallel (a split that is alone is read
-//! on the job's thread). What a receiver has handed over for good is its *progress*, entries that are committed together
+//! on the job's thread, unless its batch is begun ahead). What a receiver has handed over for good is its *progress*, entries that are committed together
 //! with the batch's state.
 
 use std::sync::Arc;

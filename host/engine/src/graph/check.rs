@@ -159,13 +159,16 @@ fn columns(node: &Node, columns: &Schema) -> Result<()> {
     let wrong = |reason: String| Err(settings(node, reason));
     let fields = columns.fields();
     let count = schema::column_count(fields);
+    let shape = |reason: String| Err(Error::PlanShape { reason });
     if fields.is_empty() || count > schema::COLUMNS_MAX {
-        return wrong(format!("has {count} columns; 1 to {} are possible", schema::COLUMNS_MAX));
+        let (name, max) = (&node.name, schema::COLUMNS_MAX);
+        return shape(format!("has {count} columns at `{name}`; 1 to {max} are possible"));
     }
     let levels = schema::depth(fields);
     if levels > schema::DEPTH_MAX {
-        return wrong(format!(
-            "has columns inside of columns on {levels} levels, and {} are possible: let lists, maps and structs in each other be fewer",
+        return shape(format!(
+            "has columns inside of columns on {levels} levels at `{}`, and {} are possible: let lists, maps and structs in each other be fewer",
+            node.name,
             schema::DEPTH_MAX
         ));
     }

@@ -168,7 +168,7 @@ fn broadcasts_have_names_of_their_own_and_at_most_one_node() {
     );
     refused_with(with(|plan| plan.nodes[3].inputs = vec![NodeId(2)]), "MP0407", "takes rows from `it`");
     let nothing = with(|plan| plan.broadcasts.push(Broadcast { name: "b".to_owned(), schema: schema(&[]) }));
-    refused_with(nothing, "MP0407", "has 0 columns");
+    refused_with(nothing, "MP0401", "has 0 columns at `broadcast b`");
 }
 
 #[test]
@@ -190,6 +190,19 @@ fn unknown_input_is_refused() {
     let mut plan = plan(reduce(sums(), false), pairs(), 1);
     plan.nodes[2].inputs = vec![NodeId(77)];
     refused_with(plan, "MP0403", "node 77");
+}
+
+#[test]
+fn schemas_that_are_too_wide_or_too_deep_are_refused() {
+    let stage = |columns: SchemaRef| plan(Operator::Stage(String::new()), columns, 0);
+    let names: Vec<String> = (0..1025).map(|number| format!("c{number}")).collect();
+    let wide: Vec<(&str, DataType)> = names.iter().map(|name| (name.as_str(), DataType::Int64)).collect();
+    refused_with(stage(schema(&wide)), "MP0401", "the plan has 1025 columns at `it`; 1 to 1024 are possible");
+    refused_with(stage(schema(&[])), "MP0401", "has 0 columns");
+    let nested = |levels: usize| (1..levels).fold(DataType::Int64, |inner, _| DataType::new_list(inner, false));
+    let deep = |levels| stage(schema(&[("deep", nested(levels))]));
+    refused_with(deep(17), "MP0401", "on 17 levels at `it`, and 16 are possible");
+    StreamGraph::try_new(deep(16), 1000).unwrap();
 }
 
 #[test]
