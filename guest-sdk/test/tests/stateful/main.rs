@@ -1,6 +1,7 @@
 //! Windows, sessions and state that maps rows, against models that a reader believes at once: random batches and pauses, restarts,
 //! partition counts and batch intervals.
 
+mod crashes;
 mod initial;
 mod map_with_state;
 mod sessions;
