@@ -3,15 +3,21 @@
 #![allow(unreachable_pub, reason = "the guest's source is a crate of its own, too")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millpond::{Date, Decimal, Row, StreamingContext, TimeDelta, Timestamp};
+use millpond_core::{Classify, Domain};
 use millpond_test::{JobTest, both, strategies};
-use millpond_tests::root;
+use millpond_tests::{component, root};
+use millpond_wasm::{EngineOptions, LoadOptions, WasmEngine};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+#[expect(dead_code, reason = "one of its jobs is used here")]
+#[path = "../guests-sdk/operators/src/lib.rs"]
+mod operators;
 #[path = "../../plugins/wordcount/src/lib.rs"]
 mod wordcount;
 
@@ -33,6 +39,26 @@ both! {
         job.assert_rows_in_order("counts", [count("to", 3), count("be", 2)]);
         let words = [count("be", 2), count("not", 1), count("or", 1), count("sleep", 1), count("to", 3)];
         job.assert_state("update_state_by_key", words);
+    }
+}
+
+#[test]
+fn a_closure_that_panics_has_the_same_code_in_both_ways() {
+    let shipped = std::fs::read(component("tests/guests-sdk/operators")).expect("it was just built");
+    let engine = WasmEngine::try_new(EngineOptions::default()).expect("an engine");
+    for (name, node, _) in operators::PANICS {
+        let name = format!("panic in {name}");
+        let options = LoadOptions { params: vec![("job".to_owned(), name.clone())], ..LoadOptions::default() };
+        let shipped = Arc::new(engine.load_job(&options, &shipped).unwrap_or_else(|error| panic!("{name}: {error}")));
+        let test = || JobTest::new(operators::millpond_job()).param("job", &name);
+        for test in [test(), test().function(shipped)] {
+            let mut job = test.start();
+            job.feed("in", [count("a", 1)]);
+            job.feed("in", [count("a", 2)]);
+            let error = job.try_batch().expect_err(&name);
+            assert_eq!((error.code().0, error.domain()), ("MP0301", Domain::User), "{name}: {error}");
+            assert!(error.to_string().contains(&format!("node `{node}`")), "{name}: {error}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a test says must be: rows of sinks, state, refused rows. What is otherwise is shown as a table.
+//! What a test says must be: rows of sinks, state, accumulators, refused rows. Rows that are otherwise are shown as a table.
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
@@ -7,7 +7,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use millpond::Row;
 use millpond::runtime::{batch_to_rows, rows_to_batch};
 use millpond_core::schema::{difference, same_types};
-use millpond_core::{Report, StateStore};
+use millpond_core::{Number, Report, StateStore};
 use millpond_testkit::diff::{Cells, Order, diff};
 
 use crate::{RunningJob, convert};
@@ -98,6 +98,42 @@ impl RunningJob {
             table.is_none(),
             "the state of node `{node}` after batch {number} is not the expected one:\n{}",
             table.unwrap_or_default()
+        );
+    }
+
+    /// Checks what an accumulator has come to, as of the newest commit, over all restarts; see [`Self::accumulator`], which also
+    /// says whether a minimum or maximum is still one of nothing.
+    ///
+    /// ```
+    /// # use millpond_test::JobTest;
+    /// # let mut job = JobTest::new(millpond::Job::new(|ctx| {
+    /// #     let (numbers, most) = (ctx.counter("numbers"), ctx.max::<f64>("most"));
+    /// #     let note = move |n: f64| {
+    /// #         numbers.add(1);
+    /// #         most.add(n);
+    /// #         true
+    /// #     };
+    /// #     ctx.source::<f64>("in").filter(note).sink("out");
+    /// # }))
+    /// # .start();
+    /// job.feed("in", [1.5, 2.5]);
+    /// job.batch();
+    /// job.assert_accumulator("numbers", 2);
+    /// job.assert_accumulator("most", 2.5);
+    /// ```
+    ///
+    /// # Panics
+    /// With what it should be and what it is; if the job has no such accumulator, with the names of those it has.
+    #[track_caller]
+    pub fn assert_accumulator(&self, name: &str, expected: impl Into<Number>) {
+        let (expected, found) = (expected.into(), self.accumulator(name));
+        let is_nan = |number| matches!(number, Number::Float64(value) if value.is_nan());
+        let is_expected = found.is_some_and(|found| found == expected || (is_nan(found) && is_nan(expected)));
+        let shown = found.map_or_else(|| "nothing".to_owned(), |found| found.to_string());
+        let number = self.number();
+        assert!(
+            is_expected,
+            "the accumulator `{name}` after batch {number} is not the expected one: expected {expected}, found {shown}"
         );
     }
 

@@ -1,5 +1,9 @@
-//! A native job as the engine's user function.
+//! A native job as the engine's user function. It fails as the job's component would: a panic of a closure is an error of the job, and
+//! not one of the host.
 
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -35,12 +39,18 @@ impl NativeFunction {
         &self.plan
     }
 
-    /// The answer of a call that was just made, or its failure with the node that it came from; with what it had for accumulators.
-    fn answer<T>(&self, node: NodeId, task: &TaskInfo, answer: Result<T, Failure>) -> Result<T, BoxError> {
+    /// Calls the job for a node. A failure names the node; after an answer, what the call had for accumulators is noted.
+    fn call<T>(
+        &self,
+        node: NodeId,
+        info: &TaskInfo,
+        call: impl FnOnce(&Job, &runtime::TaskInfo) -> Result<T, Failure>,
+    ) -> Result<T, BoxError> {
         let name = &self.plan.nodes[node.index()].name;
+        let answer = guarded(format_args!("node `{name}`"), || call(&self.job, &task(info)));
         let updates = runtime::take_updates();
-        let answer = answer.map_err(|failure| JobFailure(format!("node `{name}`: {}", failure.message)))?;
-        self.ledger.note(name, task.partition, updates.into_iter().map(convert::update).collect());
+        let answer = answer?;
+        self.ledger.note(name, info.partition, updates.into_iter().map(convert::update).collect());
         Ok(answer)
     }
 
@@ -66,17 +76,18 @@ impl NativeFunction {
 
 /// A native transform as the engine's.
 pub(crate) struct NativeTransform {
+    name: String,
     transform: Transform,
     input: SchemaRef,
     output: SchemaRef,
 }
 
 impl NativeTransform {
-    pub(crate) fn try_new(transform: &Transform, params: &[Param]) -> Result<Self, String> {
+    pub(crate) fn try_new(name: &str, transform: &Transform, params: &[Param]) -> Result<Self, String> {
         let transform = transform.again();
         let signature = transform.describe(params)?;
         let (input, output) = (convert::schema(signature.input), convert::schema(signature.output));
-        Ok(Self { transform, input, output })
+        Ok(Self { name: name.to_owned(), transform, input, output })
     }
 }
 
@@ -90,8 +101,9 @@ impl TransformFunction for NativeTransform {
     }
 
     fn run(&self, info: &TaskInfo, input: &RecordBatch) -> Result<StageOutput, BoxError> {
-        let output = self.transform.run(&task(info), convert::to_wire(input));
-        stage_output(&self.output, output.map_err(|failure| JobFailure(failure.message))?)
+        let place = format_args!("transform `{}`", self.name);
+        let output = guarded(place, || self.transform.run(&task(info), convert::to_wire(input)));
+        stage_output(&self.output, output?)
     }
 
     fn usage(&self) -> FunctionUsage {
@@ -115,13 +127,41 @@ fn stage_output(schema: &SchemaRef, output: runtime::StageOutput) -> Result<Stag
     Ok(StageOutput { batch: back(schema, output.batch)?, rejected })
 }
 
+/// Calls the job's code. What it keeps between calls is as it was before a call that panicked.
+fn guarded<T>(place: fmt::Arguments<'_>, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, BoxError> {
+    let failure = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(failure)) => JobFailure::Refused(format!("{place}: {}", failure.message)),
+        Err(panic) => JobFailure::Panicked { place: place.to_string(), message: panic_message(&*panic) },
+    };
+    Err(failure.into())
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
 /// A failure of the job's code.
 #[derive(Debug)]
-struct JobFailure(String);
+enum JobFailure {
+    /// A call returned a failure, or an answer that cannot be.
+    Refused(String),
+    /// A call panicked. The component would trap.
+    Panicked {
+        /// The node or the transform.
+        place: String,
+        /// The panic's message.
+        message: String,
+    },
+}
 
-impl std::fmt::Display for JobFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+impl fmt::Display for JobFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(message) => f.write_str(message),
+            Self::Panicked { place, message } => write!(f, "{place}: the job's code panicked: {message}"),
+        }
     }
 }
 
@@ -129,7 +169,10 @@ impl std::error::Error for JobFailure {}
 
 impl Classify for JobFailure {
     fn code(&self) -> Code {
-        Code("MP0309")
+        Code(match self {
+            Self::Refused(_) => "MP0309",
+            Self::Panicked { .. } => "MP0301",
+        })
     }
 
     fn domain(&self) -> Domain {
@@ -138,7 +181,7 @@ impl Classify for JobFailure {
 }
 
 fn back(schema: &SchemaRef, batch: runtime::Batch) -> Result<RecordBatch, BoxError> {
-    convert::from_wire(schema, batch).map_err(|reason| JobFailure(reason).into())
+    convert::from_wire(schema, batch).map_err(|reason| JobFailure::Refused(reason).into())
 }
 
 fn task(task: &TaskInfo) -> runtime::TaskInfo {
@@ -152,8 +195,8 @@ fn task(task: &TaskInfo) -> runtime::TaskInfo {
 
 impl UserFunction for NativeFunction {
     fn run_stage(&self, node: NodeId, info: &TaskInfo, input: &RecordBatch) -> Result<StageOutput, BoxError> {
-        let output = self.job.run_stage(node.0, &task(info), convert::to_wire(input));
-        stage_output(&self.plan.nodes[node.index()].schema, self.answer(node, info, output)?)
+        let output = self.call(node, info, |job, task| job.run_stage(node.0, task, convert::to_wire(input)))?;
+        stage_output(&self.plan.nodes[node.index()].schema, output)
     }
 
     fn merge(
@@ -163,8 +206,8 @@ impl UserFunction for NativeFunction {
         groups: &[u32],
         values: &RecordBatch,
     ) -> Result<RecordBatch, BoxError> {
-        let merged = self.job.merge(node.0, &task(info), groups, convert::to_wire(values));
-        back(&self.values(node), self.answer(node, info, merged)?)
+        let merged = self.call(node, info, |job, task| job.merge(node.0, task, groups, convert::to_wire(values)))?;
+        back(&self.values(node), merged)
     }
 
     fn subtract(
@@ -175,13 +218,12 @@ impl UserFunction for NativeFunction {
         leaving: &RecordBatch,
     ) -> Result<RecordBatch, BoxError> {
         let (totals, leaving) = (convert::to_wire(totals), convert::to_wire(leaving));
-        let left = self.job.subtract(node.0, &task(info), totals, leaving);
-        back(&self.values(node), self.answer(node, info, left)?)
+        let left = self.call(node, info, |job, task| job.subtract(node.0, task, totals, leaving))?;
+        back(&self.values(node), left)
     }
 
     fn update(&self, node: NodeId, info: &TaskInfo, input: &UpdateInput) -> Result<UpdateOutput, BoxError> {
-        let output = self.job.update(node.0, &task(info), update_input(input));
-        let output = self.answer(node, info, output)?;
+        let output = self.call(node, info, |job, task| job.update(node.0, task, update_input(input)))?;
         let groups = input.present.len();
         let keep = BooleanBuffer::new(output.keep.into(), 0, groups);
         Ok(UpdateOutput { states: back(&self.values(node), output.states)?, keep: BooleanArray::new(keep, None) })
@@ -189,14 +231,14 @@ impl UserFunction for NativeFunction {
 
     fn run_batch(&self, node: NodeId, info: &TaskInfo, inputs: &[RecordBatch]) -> Result<RecordBatch, BoxError> {
         let inputs = inputs.iter().map(convert::to_wire).collect();
-        let batch = self.job.run_batch(node.0, &task(info), inputs);
-        back(&self.plan.nodes[node.index()].schema, self.answer(node, info, batch)?)
+        let batch = self.call(node, info, |job, task| job.run_batch(node.0, task, inputs))?;
+        back(&self.plan.nodes[node.index()].schema, batch)
     }
 
     fn set_broadcast(&self, number: usize, value: &RecordBatch) -> Result<(), BoxError> {
         let number = u32::try_from(number).expect("a plan has few broadcasts");
-        let outcome = self.job.set_broadcast(number, convert::to_wire(value));
-        outcome.map_err(|failure| JobFailure(failure.message).into())
+        // The caller names the broadcast.
+        guarded(format_args!("set-broadcast"), || self.job.set_broadcast(number, convert::to_wire(value)))
     }
 
     fn take_updates(&self) -> Vec<Update> {
@@ -204,8 +246,7 @@ impl UserFunction for NativeFunction {
     }
 
     fn map_with_state(&self, node: NodeId, info: &TaskInfo, input: &UpdateInput) -> Result<MapOutput, BoxError> {
-        let output = self.job.map_with_state(node.0, &task(info), update_input(input));
-        let output = self.answer(node, info, output)?;
+        let output = self.call(node, info, |job, task| job.map_with_state(node.0, task, update_input(input)))?;
         let flags = |bytes: Vec<u8>, length| BooleanArray::new(BooleanBuffer::new(bytes.into(), 0, length), None);
         let groups = input.present.len();
         let output = MapOutput {
@@ -217,7 +258,7 @@ impl UserFunction for NativeFunction {
         };
         match output.check(input) {
             Ok(()) => Ok(output),
-            Err(reason) => Err(JobFailure(reason).into()),
+            Err(reason) => Err(JobFailure::Refused(reason).into()),
         }
     }
 

@@ -35,7 +35,7 @@
 //! | what happens to the job | [`restart`](RunningJob::restart), [`restart_with_parallelism`](RunningJob::restart_with_parallelism), [`try_batch`](RunningJob::try_batch) for a batch that fails |
 //! | what must come out | [`assert_rows`](RunningJob::assert_rows), [`assert_rows_in_order`](RunningJob::assert_rows_in_order), [`assert_no_rows`](RunningJob::assert_no_rows); [`rows`](RunningJob::rows) and [`batches`](RunningJob::batches) to look for oneself |
 //! | what is kept | [`assert_state`](RunningJob::assert_state), [`state`](RunningJob::state) |
-//! | what is counted on the side | [`accumulator`](RunningJob::accumulator) |
+//! | what is counted on the side | [`assert_accumulator`](RunningJob::assert_accumulator), [`accumulator`](RunningJob::accumulator) |
 //! | what is refused | [`assert_rejected`](RunningJob::assert_rejected), [`rejections`](RunningJob::rejections) |
 //! | how the job is set | [`param`](JobTest::param), [`batch_interval_ms`](JobTest::batch_interval_ms), [`parallelism`](JobTest::parallelism), [`mode`](JobTest::mode) and others of [`JobTest`] |
 //!
@@ -410,7 +410,7 @@ impl RunningJob {
         };
         let params = &self.settings.params;
         let transform = |(name, transform): (&String, &Transform)| {
-            let transform = NativeTransform::try_new(transform, params);
+            let transform = NativeTransform::try_new(name, transform, params);
             let transform = transform.unwrap_or_else(|reason| panic!("the transform `{name}`: {reason}"));
             (name.clone(), Arc::new(transform) as Arc<dyn TransformFunction>)
         };

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use millpond::{Job, StreamingContext};
+use millpond::{DStream, Job, State, StreamingContext, Transform, TransformContext};
+use millpond_core::{Classify, Domain};
 use millpond_test::{JobTest, Rejected, RunningJob};
 
 fn sums(ctx: &mut StreamingContext) {
@@ -89,7 +90,7 @@ fn state_before_the_first_key_is_empty() {
 fn state_of_map_with_state_is_the_state_alone() {
     let mut job = JobTest::new(Job::new(|ctx| {
         ctx.source::<(String, i64)>("in")
-            .map_with_state(|key, number: Option<i64>, sum: &mut millpond::State<'_, i64>| {
+            .map_with_state(|key, number: Option<i64>, sum: &mut State<'_, i64>| {
                 let total = sum.get().unwrap_or(0) + number?;
                 sum.update(total);
                 Some((key.to_owned(), total))
@@ -149,4 +150,114 @@ fn what_a_test_gets_wrong_is_named() {
     );
     let shown = words(|| job.assert_state("sum", [pair("a", 1)]));
     assert!(shown.starts_with("the plan has no node `sum`; it has ["), "{shown}");
+}
+
+fn pairs(ctx: &StreamingContext) -> DStream<(String, i64)> {
+    ctx.source::<(String, i64)>("in")
+}
+
+/// Runs a job in which something panics with "boom", twice, and checks that this is the job's failure and no defect of the host.
+#[track_caller]
+fn expect_boom(test: JobTest, place: &str) {
+    let mut job = test.start();
+    job.feed("in", [pair("a", 1)]);
+    job.feed("in", [pair("a", 2)]);
+    for _ in 0..2 {
+        let error = job.try_batch().expect_err("a closure panics");
+        let message = error.to_string();
+        assert_eq!((error.code().0, error.domain()), ("MP0301", Domain::User), "{message}");
+        assert!(message.contains(place) && message.contains("boom") && !message.contains("defect"), "{message}");
+        assert!(job.batches::<(String, i64)>("out").is_empty(), "nothing of the batch comes out");
+        // It gets the same batch again.
+        job.restart();
+    }
+}
+
+#[test]
+fn a_closure_that_panics_is_the_jobs_failure_and_its_node_is_named() {
+    let check = |define: fn(&mut StreamingContext)| expect_boom(JobTest::new(Job::new(define)), "node `here`");
+    check(|ctx| pairs(ctx).map::<(String, i64)>(|(key, _)| panic!("boom of {key}")).named("here").sink("out"));
+    check(|ctx| pairs(ctx).reduce_by_key(|_, _| panic!("boom")).named("here").sink("out"));
+    check(|ctx| pairs(ctx).update_state_by_key::<i64>(|_, _| panic!("boom")).named("here").sink("out"));
+    check(|ctx| {
+        let map = |_: &str, _: Option<i64>, _: &mut State<'_, i64>| -> Option<(String, i64)> { panic!("boom") };
+        pairs(ctx).map_with_state(map).named("here").sink("out");
+    });
+    check(|ctx| {
+        pairs(ctx).transform_with::<_, (String, i64)>(&pairs(ctx), |_, _, _| panic!("boom")).named("here").sink("out")
+    });
+}
+
+#[test]
+fn an_inverse_that_panics_is_the_jobs_failure() {
+    let mut job = JobTest::new(Job::new(|ctx| {
+        let (length, slide) = (Duration::from_secs(2), Duration::from_secs(1));
+        let sums = pairs(ctx).reduce_by_key_and_window_with_inverse(|a, b| a + b, |_, _| panic!("boom"), length, slide);
+        sums.named("here").sink("out");
+    }))
+    .start();
+    job.feed("in", [pair("a", 1)]);
+    job.run_until(Duration::from_secs(2));
+    let error = job.try_batch().expect_err("the row leaves the window");
+    assert_eq!(error.code().0, "MP0301", "{error}");
+    assert!(error.to_string().contains("node `here`"), "{error}");
+}
+
+#[test]
+fn a_transform_that_panics_is_the_jobs_failure_and_is_named() {
+    fn explode(ctx: &mut TransformContext) {
+        ctx.input::<(String, i64)>().map::<(String, i64)>(|_| panic!("boom")).output();
+    }
+    let job = Job::new(|ctx| pairs(ctx).transform_by::<(String, i64)>("explosive").sink("out"));
+    expect_boom(JobTest::new(job).transform("explosive", Transform::new(explode)), "transform `explosive`");
+}
+
+#[test]
+fn what_a_failing_call_had_for_accumulators_does_not_count() {
+    let mut job = JobTest::new(Job::new(|ctx| {
+        let seen = ctx.counter("seen");
+        let check = move |n: i64| {
+            seen.add(1);
+            assert!(n > 0, "boom");
+            true
+        };
+        ctx.source::<i64>("in").filter(check).sink("out");
+    }))
+    .start();
+    job.feed("in", [1i64, 2]);
+    job.batch();
+    job.feed("in", [3i64, -1]);
+    job.try_batch().expect_err("it panics at -1");
+    job.assert_accumulator("seen", 2);
+}
+
+#[test]
+fn an_accumulator_that_is_otherwise_is_shown() {
+    let mut job = JobTest::new(Job::new(|ctx| {
+        let (rows, least, sum) = (ctx.counter("rows"), ctx.min::<f64>("least"), ctx.sum::<f64>("sum"));
+        let note = move |n: f64| {
+            rows.add(1);
+            least.add(n);
+            sum.add(n);
+            true
+        };
+        ctx.source::<f64>("in").filter(note).sink("out");
+    }))
+    .start();
+    job.assert_accumulator("rows", 0);
+    let shown = words(|| job.assert_accumulator("least", 1.0));
+    assert_eq!(shown, "the accumulator `least` after batch 0 is not the expected one: expected 1.0, found nothing");
+    job.feed("in", [2.5, 1.0]);
+    job.batch();
+    job.assert_accumulator("rows", 2);
+    job.assert_accumulator("least", 1.0);
+    job.feed("in", [f64::NAN]);
+    job.batch();
+    job.assert_accumulator("sum", f64::NAN);
+    let shown = words(|| job.assert_accumulator("rows", 4));
+    assert_eq!(shown, "the accumulator `rows` after batch 2 is not the expected one: expected 4, found 3");
+    let shown = words(|| job.assert_accumulator("rows", 3.0));
+    assert_eq!(shown, "the accumulator `rows` after batch 2 is not the expected one: expected 3.0, found 3");
+    let shown = words(|| job.assert_accumulator("row", 2));
+    assert_eq!(shown, "the job has no accumulator `row`; it has [\"rows\", \"least\", \"sum\"]");
 }
