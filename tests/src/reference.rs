@@ -64,11 +64,16 @@ impl Operator {
         without_links(&self.on, &paragraph.join(" "))
     }
 
-    /// What it is called in Spark, if its docs say so.
-    fn source(&self) -> Option<String> {
-        let paragraph: Vec<&str> =
-            self.docs.iter().map(String::as_str).take_while(|line| !line.starts_with("```")).collect();
-        let text = paragraph.join(" ");
+    /// What it is called in Spark, if its docs say so: the paragraph's part behind **Source**, wherever drawings stand.
+    #[must_use]
+    pub fn source(&self) -> Option<String> {
+        let mut in_block = false;
+        let prose = self.docs.iter().map(String::as_str).filter(|line| {
+            let is_fence = line.starts_with("```");
+            in_block ^= is_fence;
+            !in_block && !is_fence
+        });
+        let text = prose.collect::<Vec<_>>().join(" ");
         let (_, rest) = text.split_once("**Source**: ")?;
         let end = rest.find("  ").or_else(|| rest.find(" **")).unwrap_or(rest.len());
         Some(without_links(&self.on, rest[..end].trim().trim_end_matches('.')))

@@ -94,6 +94,21 @@ fn made_pages_are_what_the_code_says() {
     made("error-codes.md", &error_codes_page());
 }
 
+/// Operators that Spark has not, so that the reference has no name of Spark's for them.
+const NOT_IN_SPARK: &[(&str, &str)] = &[
+    ("keep_empty_keys", "a setting: what Spark does anyway"),
+    ("every_batch", "a setting: what Spark does anyway"),
+    ("named", "Spark's state is not found again by name"),
+    ("try_map", "a function that fails fails the job in Spark"),
+    ("try_flat_map", "a function that fails fails the job in Spark"),
+    ("try_key_by", "a function that fails fails the job in Spark"),
+    ("try_filter", "a function that fails fails the job in Spark"),
+    ("try_map_values", "a function that fails fails the job in Spark"),
+];
+
+/// Functions of the context that say how the job is set up: they are called when it is planned, and Spark has none like them.
+const SETTINGS: &[&str] = &["param", "param_or", "refuse"];
+
 #[test]
 fn every_operator_says_what_it_does_and_draws_it() {
     let mut lacking = Vec::new();
@@ -108,6 +123,16 @@ fn every_operator_says_what_it_does_and_draws_it() {
         }
         if operator.on.starts_with("DStream") && operator.is_step() && !operator.is_drawn() {
             lacking.push(format!("{}: a drawing of rows in and out (```text)", operator.name));
+        }
+        let is_setting = operator.on.starts_with("StreamingContext") && SETTINGS.contains(&operator.name.as_str());
+        if !(is_plain || is_setting || has("**Cost**")) {
+            lacking.push(format!("{}: what it costs (**Cost**)", operator.name));
+        }
+        let is_ours = NOT_IN_SPARK.iter().any(|(name, _)| *name == operator.name);
+        let has_source = operator.source().is_some_and(|source| !source.is_empty());
+        if !(is_plain || is_setting) && is_ours == has_source {
+            let what = if is_ours { "it is in NOT_IN_SPARK, and has one" } else { "there is none" };
+            lacking.push(format!("{}: its name in Spark (**Source**): {what}", operator.name));
         }
     }
     assert!(lacking.is_empty(), "docs of the SDK lack\n{}", lacking.join("\n"));

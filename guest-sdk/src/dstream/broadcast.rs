@@ -51,6 +51,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// As [`broadcast`](Self::broadcast), to be looked up by key. Of several rows with one key the last counts.
     ///
     /// **Cost**: a hash index is made once for each value and instance, not for each call.
+    /// **Source**: `SparkContext.broadcast` of `RDD.collectAsMap`, in `DStream.foreachRDD`.
     ///
     /// ```
     /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {

@@ -121,6 +121,7 @@ impl<T: Row> DStream<T> {
     ///
     /// **Shape**: as before.
     /// **Errors**: as [`try_map`](Self::try_map).
+    /// **Cost**: no allocation per row but for refused ones.
     ///
     /// ```text
     /// in: line    out: line    refused

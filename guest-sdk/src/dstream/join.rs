@@ -1,7 +1,7 @@
 //! Two streams, batch by batch: joins by key, and rows of one that are or are not in the other.
 //!
 //! The host brings rows of equal keys together and puts their columns side by side; no closure is called. Over windows, join
-//! what `window` gives: `a.window(..).join(&b.window(..))`. Tests: `tests.rs`, and `operators.rs` of `millpond-test`.
+//! what `window` gives: `a.window(..).join(&b.window(..))`. Tests: `tests.rs`, and `two_streams.rs` of `millpond-test`.
 
 use super::keyed::Over;
 use super::{DStream, HostNode, joined_names};

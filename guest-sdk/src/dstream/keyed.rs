@@ -143,6 +143,7 @@ impl<T: Row> DStream<T> {
     /// One row a batch: how many rows it has.
     ///
     /// **Shape**: one column, `count`; exactly one row, 0 for an empty batch.
+    /// **Cost**: counted in the stage; a row per partition leaves it.
     /// **Source**: `DStream.count`.
     ///
     /// ```text
@@ -164,6 +165,7 @@ impl<T: Row> DStream<T> {
     ///
     /// **Shape**: as before; no row for an empty batch.
     /// **Order**: `merge` must be associative and commutative. It gets what is merged so far, owned, and the next row.
+    /// **Cost**: merged in the stage first; a row per partition leaves it, and one more call merges those.
     /// **Source**: `DStream.reduce`.
     ///
     /// ```text
@@ -257,6 +259,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// How many rows each key has in the batch.
     ///
     /// **Shape**: the key's columns, then `count`; one row per key.
+    /// **Cost**: counted in the stage; a row per key and partition leaves it, without the values.
     /// **Source**: `RDD.countByKey`.
     ///
     /// ```text

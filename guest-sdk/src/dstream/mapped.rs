@@ -251,6 +251,8 @@ impl<K: Key, S: Row, M: Row> MappedWithState<K, S, M> {
 
     /// Gives the operator a name of its own; its state is kept under it. See [`DStream::named`].
     ///
+    /// **Cost**: none.
+    ///
     /// ```text
     /// in     out: the same; state is kept under `last-minute` and `last-hour`
     /// "a"    "a"

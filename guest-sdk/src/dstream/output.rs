@@ -10,6 +10,7 @@ impl<T: Row> DStream<T> {
     ///
     /// **Shape**: as this stream, names included; the partitions of both.
     /// **Order**: kept within each partition.
+    /// **Cost**: rows are neither copied nor shuffled. Narrow operators behind it are a stage of their own.
     /// **Source**: `DStream.union`.
     ///
     /// ```text
@@ -44,6 +45,7 @@ impl<T: Row> DStream<T> {
     /// The first `n` rows of each batch, in the order of its partitions.
     ///
     /// **Shape**: as before; at most `n` rows.
+    /// **Cost**: every row of the batch is made all the same; the first `n` are copied into one partition.
     /// **Source**: `RDD.take`, inside `DStream.transform`.
     ///
     /// ```text
@@ -64,6 +66,8 @@ impl<T: Row> DStream<T> {
     ///
     /// **Shape**: the columns of `U`, which must be those that the component declares; the job file's `[transforms]` says under
     /// this name which component that is. For a closure over whole batches see [`transform`](Self::transform).
+    /// **Cost**: a call of the other component for each partition that has rows; all its columns are copied in, and what it makes is
+    /// copied out.
     /// **Source**: ours; `DStream.transform` where the function is another program.
     ///
     /// ```text
@@ -95,6 +99,8 @@ impl<T: Row> DStream<T> {
     ///
     /// **State and effects**: what makes a job run: streams that lead to no sink are left out.
     /// **Errors**: the plan fails when two streams go to one sink.
+    /// **Cost**: what the sink does with the rows, beside the next batch. In mode `update` the rows that came out last are kept, in memory
+    /// and in the job's state, and compared with those of the batch.
     /// **Source**: `DStream.saveAsTextFiles`; `print(n)`, which is a sink of type `console` with `rows = n` in the job file. For
     /// `foreachRDD` see [`foreach_batch`](Self::foreach_batch).
     ///
@@ -116,6 +122,7 @@ impl<T: Row> DStream<T> {
     /// narrow operator it is the stage that will run it; where several consumers each run the operators (see
     /// [`cache`](Self::cache)), the second's stage gets `-2` behind the name, and so on.
     ///
+    /// **Cost**: none.
     /// **Errors**: the plan fails when the name is empty, longer than 128 bytes, or another node has it, or when the node has
     /// another name already.
     ///

@@ -59,6 +59,7 @@ impl<T: Row> DStream<T> {
     /// **Shape**: the columns of `U`, under their default names. Any number of rows.
     /// **Order**: numbers are those of the batch at this place of the job: of the splits behind a source, of the hash's
     /// partitions behind a shuffle. They are the same when a batch is run again.
+    /// **Cost**: as [`map_partitions`](Self::map_partitions).
     /// **Source**: `RDD.mapPartitionsWithIndex`, inside `DStream.transform`.
     ///
     /// ```text

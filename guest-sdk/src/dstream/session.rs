@@ -66,6 +66,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session). Values are i64, f64 or tuples of them.
     /// **State and effects**: under the node's name `sum_by_key_and_session` unless `named`.
     /// **Errors**: an i64 sum that overflows fails the job.
+    /// **Cost**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session), without a call of the component: the host merges.
     /// **Source**: as `reduce_by_key_and_session`.
     ///
     /// ```text
@@ -96,6 +97,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     ///
     /// **Shape**: the key's columns, then `count`, `start` and `end`; one row per session, once.
     /// **State and effects**: under the node's name `count_by_key_and_session` unless `named`.
+    /// **Cost**: as [`sum_by_key_and_session`](Self::sum_by_key_and_session); values do not leave the stage.
     /// **Source**: as [`reduce_by_key_and_session`](Self::reduce_by_key_and_session).
     ///
     /// ```text

@@ -190,6 +190,28 @@ fn empty_keys_are_kept_only_with_an_inverse() {
             .sink("out");
     });
     assert!(sentence.starts_with("keep_empty_keys() goes right after"), "{sentence}");
+    let sentence = refused(|ctx| {
+        ctx.source::<(i64, i64)>("pairs")
+            .reduce_by_window_with_inverse(|a, _| a, |a, _| a, SECOND, SECOND)
+            .keep_empty_keys()
+            .sink("out");
+    });
+    assert!(sentence.contains("there are no keys to keep"), "{sentence}");
+}
+
+#[test]
+fn windows_of_whole_rows_have_an_inverse_unless_there_are_floats() {
+    let whole = plan(|ctx| {
+        let numbers = ctx.source::<i64>("numbers");
+        numbers.reduce_by_window_with_inverse(|a, b| a + b, |a, b| a - b, SECOND, SECOND).sink("out");
+    });
+    assert!(reduce_window(&whole).invertible && !reduce_window(&whole).zero_when_empty);
+    assert_eq!(node(&whole, "reduce-window").key_columns, 0);
+    let floats = plan(|ctx| {
+        let numbers = ctx.source::<f64>("numbers");
+        numbers.reduce_by_window_with_inverse(|a, b| a + b, |a, b| a - b, SECOND, SECOND).sink("out");
+    });
+    assert!(!reduce_window(&floats).invertible);
 }
 
 #[test]

@@ -62,6 +62,7 @@ impl<T: Row> DStream<T> {
     ///
     /// **Shape**: one column, `count`; exactly one row, 0 for an empty window.
     /// **State and effects**: keeps a count per batch, under the node's name `count_by_window` unless `named`.
+    /// **Cost**: counted in the stage; a slide adds the counts that came and takes off those that left.
     /// **Source**: `DStream.countByWindow`.
     ///
     /// ```text
@@ -91,6 +92,8 @@ impl<T: Row> DStream<T> {
     /// **Shape**: as before; no row for an empty window.
     /// **Order**: as [`reduce`](Self::reduce).
     /// **State and effects**: keeps a row per batch, under the node's name `reduce_by_window` unless `named`.
+    /// **Cost**: merged in the stage first. What a batch came to is merged when it comes and once more at most a window's length later,
+    /// however many batches the window has.
     /// **Source**: `DStream.reduceByWindow`.
     ///
     /// ```text
@@ -121,6 +124,46 @@ impl<T: Row> DStream<T> {
         self.merged::<(), T, _, _>(over, Merging::custom::<T>(merge), self.names.clone(), |row| ((), row))
     }
 
+    /// As [`reduce_by_window`](Self::reduce_by_window), kept incrementally: `inverse` takes a row that leaves the window off the total.
+    ///
+    /// **Shape**: the same rows as without the inverse: no row for an empty window.
+    /// **Order**: `inverse(merge(a, b), b)` must be `a`.
+    /// **State and effects**: keeps a row per batch, under the node's name `reduce_by_window` unless `named`.
+    /// **Cost**: what came and what left, at every slide. Rows with an f64 in them are merged as without the inverse: taking off what
+    /// was added leaves rounding errors behind, and the inverse never gives another answer.
+    /// **Source**: `DStream.reduceByWindow(reduceFunc, invReduceFunc)`, which puts out what the inverse left for an empty window.
+    ///
+    /// ```text
+    /// the window is 2 s and slides by 1 s:
+    ///
+    /// batch    in         out       what is done
+    /// 1 s      2, 5       7
+    /// 2 s      3          10        + 3
+    /// 3 s      no rows    3         - 7
+    /// 4 s      no rows    no row    - 3: no batch of the window has rows
+    /// ```
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # millpond::check_job!(|ctx: &mut millpond::StreamingContext| {
+    /// let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+    /// ctx.source::<i64>("bytes")
+    ///     .reduce_by_window_with_inverse(|a, b| a + b, |a, b| a - b, hour, second)
+    ///     .sink("bytes-per-hour");
+    /// # });
+    /// ```
+    pub fn reduce_by_window_with_inverse(
+        &self,
+        merge: impl Fn(T, T::Ref<'_>) -> T + Clone + Send + Sync + 'static,
+        inverse: impl Fn(T, T::Ref<'_>) -> T + Send + Sync + 'static,
+        length: Duration,
+        slide: Duration,
+    ) -> DStream<T> {
+        let over = self.over("reduce_by_window", length, slide, !has_floats::<T>());
+        let merging = with_inverse::<T, _>(Merging::custom::<T>(merge), inverse);
+        self.merged::<(), T, _, _>(over, merging, self.names.clone(), |row| ((), row))
+    }
+
     fn over(&self, operator: &'static str, length: Duration, slide: Duration, invertible: bool) -> Over {
         Over::Window { operator, window: self.window_of(operator, length, slide), invertible }
     }
@@ -146,6 +189,8 @@ impl<T: Key> DStream<T> {
     /// **Shape**: the row's columns, then `count`; one row per distinct row in the window.
     /// **State and effects**: keeps counts per batch and in total, under the node's name `count_by_value_and_window` unless
     /// `named`. Batches that leave the window are taken off the total.
+    /// **Cost**: counted in the stage; a slide adds the counts that came and takes off those that left. Every row of the window
+    /// comes out, changed or not.
     /// **Source**: `DStream.countByValueAndWindow`.
     ///
     /// ```text
@@ -176,7 +221,9 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: as before; one row per key that has rows in the window.
     /// **Order**: as [`reduce_by_key`](Self::reduce_by_key).
     /// **State and effects**: keeps a row per key and batch, under the node's name `reduce_by_key_and_window` unless `named`.
-    /// **Cost**: merges all of the window's batches at every slide; with an inverse only what came and what left.
+    /// **Cost**: merged in the stage first. What a key came to in a batch is merged when it comes and once more at most a window's length
+    /// later, however many batches the window has: once a window's length, one slide does so for all of the window. With an inverse
+    /// none does.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow`.
     ///
     /// ```text
@@ -213,8 +260,8 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: the same rows as without the inverse: a key without rows in the window does not come out, unless
     /// [`keep_empty_keys`](Self::keep_empty_keys) follows.
     /// **Order**: `inverse(merge(a, b), b)` must be `a`.
-    /// **Cost**: what came and what left, at every slide. Values with an f64 in them are merged anew at every slide, as
-    /// without the inverse: taking off what was added leaves rounding errors behind, and the inverse never gives another answer.
+    /// **Cost**: what came and what left, at every slide. Values with an f64 in them are merged as without the inverse: taking off
+    /// what was added leaves rounding errors behind, and the inverse never gives another answer.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(f, invFunc)`.
     ///
     /// ```text
@@ -245,10 +292,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         slide: Duration,
     ) -> DStream<(K, V)> {
         let over = self.over("reduce_by_key_and_window", length, slide, !has_floats::<V>());
-        let mut merging = Merging::custom::<V>(merge);
-        if let Code::Merge { subtract, .. } = &mut merging.code {
-            *subtract = Some(subtract_code::<V>(inverse));
-        }
+        let merging = with_inverse::<V, _>(Merging::custom::<V>(merge), inverse);
         self.merged::<K, V, _, _>(over, merging, self.names.clone(), |pair| pair)
     }
 
@@ -256,6 +300,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// `filter` is true come out.
     ///
     /// **State and effects**: a row that the filter holds back keeps its total: it comes out again when the filter lets it.
+    /// **Cost**: as the other one; then every key of the window crosses into the component at every slide, for the filter.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(f, invFunc, filterFunc)`.
     ///
     /// ```text
@@ -300,6 +345,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// as in Spark.
     ///
     /// **State and effects**: such keys are kept for ever.
+    /// **Cost**: every key there ever was lies in memory and comes out at every slide; totals that changed are written with the commit.
     /// It changes the operator itself, so it comes before anything that uses the stream.
     ///
     /// **Errors**: the plan fails if the operator before has no inverse, if its values have an f64 in them (they are merged anew at
@@ -324,6 +370,9 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     pub fn keep_empty_keys(&self) -> DStream<(K, V)> {
         let misplaced = "keep_empty_keys() goes right after a windowed operator with an inverse, such as reduce_by_key_and_window_with_inverse";
         self.change_latest("keep_empty_keys()", misplaced, |node| match &mut node.operator {
+            _ if node.key_columns == 0 => {
+                Err("keep_empty_keys(): what comes before merges all rows into one, so there are no keys to keep".to_owned())
+            }
             Operator::ReduceWindow(reduce) if reduce.invertible => {
                 reduce.keep_empty_keys = true;
                 Ok(())
@@ -341,8 +390,8 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     /// **Shape**: as before; one row per key that has rows in the window. Values are i64, f64 or tuples of them.
     /// **Errors**: an i64 sum that overflows fails the job.
     /// **State and effects**: under the node's name `sum_by_key_and_window` unless `named`.
-    /// **Cost**: i64 sums are kept incrementally; f64 sums are made anew at every slide, because taking off what was added leaves
-    /// rounding errors behind.
+    /// **Cost**: summed in the stage first. To i64 sums a slide adds what came, and takes off what left; f64 sums cost what
+    /// [`reduce_by_key_and_window`](Self::reduce_by_key_and_window) does, because taking off what was added leaves rounding errors behind.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(_ + _, _ - _)`.
     ///
     /// ```text
@@ -373,6 +422,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     ///
     /// **Shape**: as before; one row per key that has rows in the window.
     /// **State and effects**: under the node's name `min_by_key_and_window` unless `named`.
+    /// **Cost**: as [`reduce_by_key_and_window`](Self::reduce_by_key_and_window), merged by the host; enums by calls of the component.
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(min)`.
     ///
     /// ```text
@@ -403,6 +453,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
     ///
     /// **Shape**: as before; one row per key that has rows in the window.
     /// **State and effects**: under the node's name `max_by_key_and_window` unless `named`.
+    /// **Cost**: as [`min_by_key_and_window`](Self::min_by_key_and_window).
     /// **Source**: `PairDStreamFunctions.reduceByKeyAndWindow(max)`.
     ///
     /// ```text
@@ -441,6 +492,17 @@ fn subtracts(merge: &Merge, code: &Code) -> bool {
         Merge::Columns(columns) => columns.iter().all(|column| *column == ColumnMerge::Sum),
         Merge::Custom => matches!(code, Code::Merge { subtract: Some(_), .. }),
     }
+}
+
+/// A merge by the component that can take off what leaves.
+fn with_inverse<V: Row, A>(
+    mut merging: Merging<A>,
+    inverse: impl Fn(V, V::Ref<'_>) -> V + Send + Sync + 'static,
+) -> Merging<A> {
+    if let Code::Merge { subtract, .. } = &mut merging.code {
+        *subtract = Some(subtract_code::<V>(inverse));
+    }
+    merging
 }
 
 /// The code of `subtract` calls, row by row.

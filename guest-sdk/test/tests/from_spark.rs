@@ -129,6 +129,52 @@ fn aggregate_by_key() {
 }
 
 #[test]
+fn aggregate() {
+    fn define(ctx: &mut StreamingContext) {
+        ctx.text("lines")
+            .key_by::<()>(|_| ())
+            .aggregate_by_key((0i64, 0i64), |c, line| (c.0 + 1, c.1 + line.len() as i64), |a, b| (a.0 + b.0, a.1 + b.1))
+            .values()
+            .sink("total");
+    }
+    let mut job = start(define);
+    job.feed("lines", texts(&["to be", "or"]));
+    job.batch();
+    assert_eq!(job.rows::<(i64, i64)>("total"), [(2, 7)]);
+    job.batch();
+    assert!(job.rows::<(i64, i64)>("total").is_empty());
+}
+
+#[test]
+fn cache() {
+    fn define(ctx: &mut StreamingContext) {
+        let events = ctx.text("lines").map_owned(|line| line.to_lowercase()).cache();
+        events.count().sink("n");
+        events.count_by_value().sink("frequencies");
+    }
+    let mut job = start(define);
+    job.feed("lines", texts(&["A", "a"]));
+    job.batch();
+    assert_eq!(job.rows::<i64>("n"), [2]);
+    assert_eq!(job.rows::<(String, i64)>("frequencies"), [pair("a", 2)]);
+}
+
+#[test]
+fn sums_of_a_window() {
+    fn define(ctx: &mut StreamingContext) {
+        let (length, slide) = (Duration::from_secs(60), Duration::from_secs(10));
+        let windowed = ctx.source::<(String, i64)>("pairs").window(length, slide);
+        windowed.sum_by_key().sink("aggregated");
+    }
+    let mut job = start(define);
+    for _ in 0..10 {
+        job.feed("pairs", [pair("a", 2), pair("b", 1)]);
+        job.batch();
+    }
+    assert_eq!(sorted(job.rows::<(String, i64)>("aggregated")), [pair("a", 20), pair("b", 10)]);
+}
+
+#[test]
 fn union() {
     fn define(ctx: &mut StreamingContext) {
         let (north, south) = (ctx.text("north"), ctx.text("south"));
@@ -228,16 +274,22 @@ fn count_by_window() {
         ctx.text("lines").count_by_window(length, slide).sink("rate");
         ctx.text("words").count_by_value_and_window(length, slide).sink("trending");
         ctx.source::<f64>("readings").reduce_by_window(|a, b| a.max(b), length, slide).sink("peak");
+        ctx.source::<i64>("sizes")
+            .reduce_by_window_with_inverse(|a, b| a + b, |a, b| a - b, length, slide)
+            .named("sizes-of-a-minute")
+            .sink("bytes");
     }
     let mut job = start(define);
     for batch in 0..10 {
         job.feed("words", texts(&["a"]));
         job.feed("readings", [f64::from(batch)]);
+        job.feed("sizes", [100i64, 20]);
         job.batch();
     }
     assert_eq!(job.rows::<i64>("rate"), [0]);
     assert_eq!(job.rows::<(String, i64)>("trending"), [pair("a", 10)]);
     assert_eq!(job.rows::<f64>("peak"), [9.0]);
+    assert_eq!(job.rows::<i64>("bytes"), [1200]);
 }
 
 #[test]

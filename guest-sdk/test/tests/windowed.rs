@@ -129,6 +129,20 @@ proptest! {
         }, sums)?;
         check(&run, lengths, |ctx| {
             let (length, slide) = of(ctx);
+            let values = pairs(ctx).values();
+            values.reduce_by_window_with_inverse(add, |a, b| a - b, length, slide).sink("out");
+        }, |rows| rows.into_iter().map(|(_, n)| n).reduce(add).into_iter().collect())?;
+        check(&run, lengths, |ctx| {
+            let (length, slide) = of(ctx);
+            let halves = pairs(ctx).map::<(f64, i64)>(|(_, n)| (n as f64 / 2.0, n));
+            let add = |a: (f64, i64), b: (f64, i64)| (a.0 + b.0, a.1 + b.1);
+            halves.reduce_by_window_with_inverse(add, |a, b| (a.0 - b.0, a.1 - b.1), length, slide).sink("out");
+        }, |rows| {
+            let sum = rows.into_iter().map(|(_, n)| n).reduce(add);
+            sum.map(|sum| (sum as f64 / 2.0, sum)).into_iter().collect()
+        })?;
+        check(&run, lengths, |ctx| {
+            let (length, slide) = of(ctx);
             let positive = |(_, n): (&str, i64)| n > 0;
             pairs(ctx)
                 .reduce_by_key_and_window_with_inverse_and_filter(add, |a, b| a - b, length, slide, positive)
@@ -190,6 +204,21 @@ fn kept_empty_keys_come_out_as_in_spark() {
     job.restart();
     job.batch();
     assert_eq!(job.rows::<Pair>("out"), [("a".to_owned(), 0)]);
+}
+
+#[test]
+fn an_empty_window_has_no_row_with_an_inverse_either() {
+    fn job(ctx: &mut StreamingContext) {
+        let numbers = ctx.source::<i64>("in");
+        numbers.reduce_by_window_with_inverse(|a, b| a + b, |a, b| a - b, seconds(2), seconds(1)).sink("out");
+    }
+    let mut job = JobTest::new(Job::new(job)).start();
+    for rows in [vec![2i64, 5], vec![3], vec![], vec![], vec![4]] {
+        job.feed("in", rows);
+        job.batch();
+    }
+    let found: Vec<Vec<i64>> = job.batches("out").into_iter().map(|(_, rows)| rows).collect();
+    assert_eq!(found, [vec![7], vec![10], vec![3], vec![], vec![4]]);
 }
 
 #[test]

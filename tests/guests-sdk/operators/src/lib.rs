@@ -102,6 +102,10 @@ pub const JOBS: &[(&str, Operators)] = &[
     ("reduce_by_window", |rows| {
         named(&rows.map::<i64>(|(_, n)| n).reduce_by_window(|a, b| a.max(b), SECONDS_3, SECONDS_1))
     }),
+    ("reduce_by_window_with_inverse", |rows| {
+        let small = rows.filter(|(key, _)| key == "b" || key == "d").map::<i64>(|(_, n)| n);
+        named(&small.reduce_by_window_with_inverse(|a, b| a + b, |a, b| a - b, SECONDS_2, SECONDS_1))
+    }),
     ("count_by_value_and_window", |rows| {
         rows.map::<String>(|(key, _)| key).count_by_value_and_window(SECONDS_3, SECONDS_1)
     }),
