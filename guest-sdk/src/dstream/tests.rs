@@ -243,7 +243,7 @@ fn empty_keys_of_values_with_floats_are_refused_with_the_reason() {
             ctx.source::<(i64, f64)>("pairs").sum_by_key_and_window(SECOND, SECOND).keep_empty_keys().sink("out")
         }),
     ] {
-        assert!(sentence.contains("merged anew at every slide"), "{sentence}");
+        assert!(sentence.contains("merged as without the inverse"), "{sentence}");
     }
 }
 

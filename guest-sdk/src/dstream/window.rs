@@ -378,7 +378,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
                 Ok(())
             }
             Operator::ReduceWindow(reduce) if has_floats::<V>() && subtracts(&reduce.merge, &node.code) => Err(
-                "keep_empty_keys(): values with an f64 in them are merged anew at every slide, because taking off what was added leaves rounding errors behind: nothing is left of a key without rows; use whole numbers (cents, micros)".to_owned()
+                "keep_empty_keys(): values with an f64 in them are merged as without the inverse, because taking off what was added leaves rounding errors behind: nothing is left of a key without rows; use whole numbers (cents, micros)".to_owned()
             ),
             _ => Err(misplaced.to_owned()),
         });
