@@ -81,10 +81,14 @@ impl ColumnStore {
 
     /// The rows of these slots, in this order.
     pub(crate) fn gather(&self, node: &str, slots: &[u32]) -> Result<RecordBatch> {
-        let columns =
-            self.columns.iter().zip(self.schema.fields()).map(|(column, field)| column.gather(node, field, slots));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let columns = self.gather_first(node, self.columns.len(), slots)?;
         batch(node, &self.schema, columns, slots.len())
+    }
+
+    /// The first so many columns of these slots.
+    pub(crate) fn gather_first(&self, node: &str, count: usize, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let columns = self.columns.iter().zip(self.schema.fields()).take(count);
+        columns.map(|(column, field)| column.gather(node, field, slots)).collect()
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct KeyedState {
     keys: KeyTable,
     values: ColumnStore,
     value_schema: SchemaRef,
+    /// What user code sees of the values.
+    visible_schema: SchemaRef,
     /// Of each slot: changed since the last commit.
     dirty: Vec<bool>,
     dirty_slots: Vec<u32>,
@@ -45,6 +47,7 @@ impl KeyedState {
             key_fields,
             keys: KeyTable::default(),
             values: ColumnStore::new(Arc::clone(&value_schema)),
+            visible_schema: Arc::clone(&value_schema),
             value_schema,
             dirty: Vec::new(),
             dirty_slots: Vec::new(),
@@ -57,6 +60,12 @@ impl KeyedState {
     /// with.
     pub(crate) fn follow(&mut self, sort: &Sort) {
         self.first = FirstSlots::try_new(sort, self.key_fields.len());
+    }
+
+    /// User code does not see the last value column.
+    pub(crate) fn hide_last(&mut self) {
+        let visible = self.value_schema.fields().len() - 1;
+        self.visible_schema = Arc::new(Schema::new(Fields::from(&self.value_schema.fields()[..visible])));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -116,6 +125,12 @@ impl KeyedState {
     /// Values of these slots.
     pub(crate) fn values(&self, slots: &[u32]) -> Result<RecordBatch> {
         self.values.gather(&self.node, slots)
+    }
+
+    /// What user code sees of the values of these slots.
+    pub(crate) fn visible_values(&self, slots: &[u32]) -> Result<RecordBatch> {
+        let columns = self.values.gather_first(&self.node, self.visible_schema.fields().len(), slots)?;
+        columns::batch(&self.node, &self.visible_schema, columns, slots.len())
     }
 
     /// Key columns of these slots.

@@ -51,11 +51,10 @@ impl MapWithState {
         let mut fields = settings.state.fields().to_vec();
         fields.push(Arc::new(Field::new(TOUCHED, DataType::Int64, false)));
         let schema = Schema::new(fields);
-        let partition = |_| Partition {
-            state: KeyedState::new(&node.name, &schema, key_columns),
-            expiry: Expiry::default(),
-            grouping: Grouping::default(),
-            delta: None,
+        let partition = |_| {
+            let mut state = KeyedState::new(&node.name, &schema, key_columns);
+            state.hide_last();
+            Partition { state, expiry: Expiry::default(), grouping: Grouping::default(), delta: None }
         };
         let partitions = (0..parallelism).map(partition).collect();
         Self { settings: settings.clone(), key_columns, has_begun: false, is_known: false, partitions }
@@ -97,7 +96,7 @@ impl MapWithState {
             let slots: Vec<u32> = state.state.table().occupied().collect();
             let hashes = slots.iter().map(|slot| state.state.hash(*slot)).collect();
             let mut columns = state.state.key_columns(&slots)?;
-            columns.extend_from_slice(without_touched(node.name(), &state.state.values(&slots)?)?.columns());
+            columns.extend_from_slice(state.state.visible_values(&slots)?.columns());
             let rows = columns::batch(node.name(), &node.node.schema, columns, slots.len())?;
             Ok((PartitionBatch { partition, rows }, hashes))
         };
@@ -126,9 +125,7 @@ impl Partition {
         if touched.slots.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::clone(&call.node.node.schema)));
         }
-        let Grouped { mut input, order } =
-            touched.input(call.keyed, &call.input_node.schema, &self.state, rows, None)?;
-        input.states = without_touched(call.node.name(), &input.states)?;
+        let Grouped { input, order } = touched.input(call.keyed, &call.input_node.schema, &self.state, rows, None)?;
         let task = call.context.task(call.partition, call.context.parallelism);
         let output = call.context.function.map_with_state(call.node.id, &task, &input).map_err(Error::user_code)?;
         self.take_over(call, &touched, &output)?;
@@ -195,7 +192,9 @@ impl Partition {
         let states = columns::batch(call.node.name(), &schema, columns, touched.slots.len())?;
         self.state.put(&states, &put);
         if has_timeout {
-            self.expiry.touch(put.into_iter().map(|(_, slot)| slot), time);
+            // A key that was there before is listed: touching it again changes nothing.
+            let new = put.into_iter().filter(|(group, _)| !touched.present[*group as usize]);
+            self.expiry.touch(new.map(|(_, slot)| slot), time);
         }
         Ok(())
     }
@@ -209,11 +208,6 @@ fn touched_column(time: BatchTime, rows: usize) -> ArrayRef {
 fn last_touched(state: &KeyedState, slot: u32) -> Option<BatchTime> {
     let column = state.value_schema().fields().len() - 1;
     state.table().is_occupied(slot).then(|| state.integer(column, slot).map(BatchTime)).flatten()
-}
-
-fn without_touched(name: &str, states: &RecordBatch) -> Result<RecordBatch> {
-    let columns: Vec<usize> = (0..states.num_columns() - 1).collect();
-    states.project(&columns).map_err(Error::arrow(name))
 }
 
 /// The mapped rows in the order in which the rows came that they were made of, those of keys that time out behind them.

@@ -138,7 +138,7 @@ impl Touched {
         let count = if is_single || order.is_some() { rows.num_rows() } else { self.with_rows() };
         let values = columns::batch(node, &value_schema(input_schema, key_columns), values, count)?;
         let keys = self.keys(keyed, state, rows)?;
-        let states = state.values(&self.slots)?;
+        let states = state.visible_values(&self.slots)?;
         let present = BooleanArray::from(self.present.clone());
         Ok(Grouped { input: UpdateInput { keys, groups, values, states, present }, order })
     }
