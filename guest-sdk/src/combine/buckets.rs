@@ -31,8 +31,6 @@ pub(super) struct Buckets {
     buckets: Vec<Bucket>,
     /// Buckets are taken from the top bits of the hash, which multiplication mixes best.
     shift: u32,
-    /// How many keys there may be.
-    room: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -64,8 +62,7 @@ impl Buckets {
     }
 
     fn of(buckets: usize) -> Self {
-        let room = buckets * KEYS_FOR_A_BUCKET;
-        Self { buckets: vec![Bucket::default(); buckets], shift: 64 - buckets.trailing_zeros(), room }
+        Self { buckets: vec![Bucket::default(); buckets], shift: 64 - buckets.trailing_zeros() }
     }
 
     /// The number that a key with this hash most likely has, if it has one; may be of no key at all.
@@ -93,14 +90,14 @@ impl Buckets {
     /// Looks through all that have the hash's tag.
     pub(super) fn search(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Search {
         let (home, mask, tag) = (self.home(hash), self.buckets.len() - 1, tag(hash));
-        for bucket in (home..home + SEARCH_MAX).map(|bucket| bucket & mask) {
-            let Bucket { numbers, .. } = &self.buckets[bucket];
-            for (place, number) in numbers.iter().enumerate() {
+        for at in (home..home + SEARCH_MAX).map(|at| at & mask) {
+            let bucket = &self.buckets[at];
+            for (place, number) in bucket.numbers.iter().enumerate() {
                 let Some(number) = usize::from(*number).checked_sub(1) else {
-                    return Search::Vacant(Place(bucket, place));
+                    return Search::Vacant(Place(at, place));
                 };
-                if self.buckets[bucket].tag(place) == tag && is_it(number) {
-                    return Search::Found(Place(bucket, place));
+                if bucket.tag(place) == tag && is_it(number) {
+                    return Search::Found(Place(at, place));
                 }
             }
         }
@@ -119,7 +116,7 @@ impl Buckets {
 
     /// Whether a key more fits besides so many. If not, the index has to [`grow`](Self::grow).
     pub(super) fn has_room_for(&self, keys: usize) -> bool {
-        keys < self.room
+        keys < self.buckets.len() * KEYS_FOR_A_BUCKET
     }
 
     /// Puts a key's number at a vacant place.

@@ -256,6 +256,9 @@ impl<K: Key> Counter<K> {
         for (starts, ends) in chunks.iter().zip(chunk_ends) {
             self.add_some(text, (starts, ends), AT_ONCE);
         }
+        if last_starts.is_empty() {
+            return;
+        }
         // Those that are left, with empty pieces behind them, which do not count.
         let mut last = ([0; AT_ONCE], [0; AT_ONCE]);
         last.0.iter_mut().zip(last_starts).for_each(|(to, from)| *to = *from);

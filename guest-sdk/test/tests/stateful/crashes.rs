@@ -9,7 +9,8 @@ use millpond::{Job, Row, State, StreamingContext, Timestamp, Values};
 use millpond_test::{JobTest, RunningJob};
 use proptest::prelude::*;
 
-type Pair = (String, i64);
+use super::{Pair, sorted};
+
 type Totals = BTreeMap<String, i64>;
 /// Key, sum, first and last time.
 type Session = (String, (i64, Timestamp, Timestamp));
@@ -94,11 +95,6 @@ fn play(run: &Run) -> (RunningJob, Vec<(i64, Vec<Pair>)>) {
     let rows = run.batches.iter().cloned().chain(std::iter::repeat(Vec::new()));
     let history = times.zip(rows).collect();
     (job, history)
-}
-
-fn sorted<T: PartialOrd>(mut rows: Vec<T>) -> Vec<T> {
-    rows.sort_by(|left, right| left.partial_cmp(right).expect("no NaN in these tests"));
-    rows
 }
 
 fn found<T: Row + PartialOrd>(job: &RunningJob, sink: &str, time: i64) -> Vec<T> {

@@ -141,6 +141,7 @@ mod tests {
     use crate::ComputePool;
     use crate::key::partition_of;
     use crate::operators::TimedPool;
+    use crate::operators::timed::TimedFunction;
 
     /// Key and value; a second value is the first one, doubled.
     type Row = (Option<String>, i64);
@@ -187,7 +188,7 @@ mod tests {
             is_commit: true,
             clock: &clock,
             pool: TimedPool::new(&pool, &clock),
-            function: &function,
+            function: &TimedFunction::new(&function, &clock),
             parallelism,
             counts: Mutex::default(),
         };

@@ -13,7 +13,7 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array}
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millpond_core::store::NodeState;
-use millpond_core::{BatchTime, MapOutput, Node, PartitionBatch, PartitionId, StateDelta, plan};
+use millpond_core::{BatchTime, MapOutput, Node, PartitionBatch, PartitionId, StateDelta, UserFunction, plan};
 
 use super::expiry::Expiry;
 use super::touched::{Grouped, Grouping, Touched};

@@ -34,6 +34,7 @@ use millpond_core::{
     BatchTime, Clock, Node, NodeId, PartitionBatch, PartitionId, Report, StateDelta, TaskInfo, UserFunction,
 };
 
+use self::timed::TimedFunction;
 use crate::ComputePool;
 use crate::error::Result;
 use crate::shuffle::{self, Keyed, Shuffled};
@@ -47,7 +48,7 @@ pub(crate) struct BatchContext<'a> {
     pub(crate) is_commit: bool,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) pool: TimedPool<'a>,
-    pub(crate) function: &'a dyn UserFunction,
+    pub(crate) function: &'a TimedFunction<'a>,
     /// Partitions after a shuffle.
     pub(crate) parallelism: usize,
     pub(crate) counts: Mutex<BatchCounts>,

@@ -10,7 +10,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use millpond_core::plan::{ColumnMerge, Sort};
 use millpond_core::store::NodeState;
-use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta};
+use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UserFunction};
 
 use super::touched::{Grouping, Merged, Touched};
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};

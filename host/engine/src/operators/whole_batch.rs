@@ -4,8 +4,8 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use millpond_core::PartitionId;
 use millpond_core::batch::partitions;
+use millpond_core::{PartitionId, UserFunction};
 
 use super::{BatchContext, NodeRef, Rows};
 use crate::error::{Error, Result};

@@ -11,7 +11,6 @@
 //! batch's turn comes, the receivers are asked again.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -20,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 use millpond_core::{BatchTime, StopSignal};
 
 use super::front::{Front, SourceBatch};
-use super::{JobRunner, Polled, panic_message};
+use super::{JobRunner, Polled, caught};
 use crate::Trigger;
 use crate::error::{Error, Result};
 
@@ -82,11 +81,13 @@ impl JobRunner {
     fn delay_ms(&self, batch_time: BatchTime) -> u64 {
         match self.options.trigger {
             Trigger::AvailableNow => 0,
-            Trigger::Continuous => {
-                let due_ms = batch_time.0.saturating_sub(self.lead_ms);
-                self.clock().now_ms().saturating_sub(due_ms).max(0).cast_unsigned()
-            }
+            Trigger::Continuous => self.clock().now_ms().saturating_sub(self.due_ms(batch_time)).max(0).cast_unsigned(),
         }
+    }
+
+    /// When a batch is due by the clock, in milliseconds.
+    pub(super) fn due_ms(&self, batch_time: BatchTime) -> i64 {
+        batch_time.0.saturating_sub(self.lead_ms)
     }
 
     /// Begins the next batch if it is due.
@@ -95,19 +96,14 @@ impl JobRunner {
         let is_apart = plan.accumulators.is_empty() && plan.broadcasts.is_empty();
         let is_due = match self.options.trigger {
             Trigger::AvailableNow => true,
-            Trigger::Continuous => self.clock().now_ms() >= batch_time.0.saturating_sub(self.lead_ms),
+            Trigger::Continuous => self.clock().now_ms() >= self.due_ms(batch_time),
         };
         let may_run_beside = self.options.parallelism > 1 && self.shared.pool.threads() > 1;
         if !is_apart || !is_due || !may_run_beside || stop.is_raised() {
             return;
         }
         // Receivers may be anybody's code.
-        let begun =
-            catch_unwind(AssertUnwindSafe(|| self.begin(batch_time).map(|begun| self.start_front(begun, stop))));
-        let begun = begun.unwrap_or_else(|panic| {
-            Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) })
-        });
-        match begun {
+        match caught(batch_time, || self.begin(batch_time).map(|begun| self.start_front(begun, stop))) {
             Ok(begun) if begun.polled.is_empty() => {
                 self.summary.bad_records += self.tell_of(&begun.polled);
                 self.pending.add(&self.sources, begun.polled.progress);
@@ -127,10 +123,7 @@ impl JobRunner {
         let (tell, answer) = sync_channel(1);
         self.shared.pool.start(move || {
             let is_over = || dropped.load(Relaxed) || stop.is_abort();
-            let front = catch_unwind(AssertUnwindSafe(|| shared.front(batch_time, sources, &is_over)));
-            let front = front.unwrap_or_else(|panic| {
-                Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) })
-            });
+            let front = caught(batch_time, || shared.front(batch_time, sources, &is_over));
             // Nobody listens any more when the batch before has failed.
             drop(tell.send(front));
         });

@@ -25,7 +25,7 @@ impl JobRunner {
         let began_us = context.pool.busy_us();
         let mut deliveries = Vec::new();
         let nodes = (0..).map(NodeId).zip(&shared.graph.plan().nodes);
-        for (id, node) in nodes.filter(|(id, _)| !shared.is_front(*id)) {
+        for (id, node) in nodes.filter(|(id, _)| !shared.is_front[id.index()]) {
             if stop.is_abort() {
                 return Err(Error::Aborted { batch_time: batch_time.0 });
             }
@@ -34,7 +34,7 @@ impl JobRunner {
             if let Operator::Sink(name) = &node.node.operator {
                 deliveries.extend(self.sink(&context, node, name, inputs)?);
             } else {
-                outputs.put(id, self.node(&shared, &context, &function, node, inputs, stop)?.map(Output::Rows));
+                outputs.put(id, self.node(&shared, &context, node, inputs, stop)?.map(Output::Rows));
             }
         }
         let busy_us = front_busy_us + context.pool.busy_us().saturating_sub(began_us);
@@ -51,14 +51,13 @@ impl JobRunner {
         &mut self,
         shared: &Shared,
         context: &BatchContext<'_>,
-        function: &TimedFunction<'_>,
         node: NodeRef<'_>,
         mut inputs: Vec<Output>,
         stop: &StopSignal,
     ) -> Result<Option<Rows>> {
         let operator = &node.node.operator;
         if let Operator::Stage(_) | Operator::Transform(_) = operator {
-            return shared.stage(context, function, node, inputs.remove(0), &|| stop.is_abort()).map(Some);
+            return shared.stage(context, node, inputs.remove(0), &|| stop.is_abort()).map(Some);
         }
         if *operator == Operator::StateSnapshots
             && let Operation::MapWithState(state) = &self.operators[node.node.inputs[0].index()]

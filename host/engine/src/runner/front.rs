@@ -11,7 +11,8 @@ use arrow::datatypes::SchemaRef;
 use millpond_core::batch::partitions;
 use millpond_core::receiver::SplitReader;
 use millpond_core::{
-    BatchTime, Clock, NodeId, Operator, PartitionBatch, PartitionId, Report, Split, TransformFunction, UserFunction,
+    BatchTime, Clock, NodeId, Operator, PartitionBatch, PartitionId, Plan, Report, Split, TransformFunction,
+    UserFunction,
 };
 
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) start: BatchTime,
     pub(super) parallelism: usize,
     pub(super) on_bad_record: OnBadRecord,
+    /// Of each node: whether it belongs to the front.
+    pub(super) is_front: Vec<bool>,
 }
 
 /// A batch on its way: rows, or splits that the next stage will read.
@@ -109,6 +112,22 @@ fn cut(rows: &RecordBatch) -> Vec<RecordBatch> {
     starts.map(|start| rows.slice(start, length.min(rows.num_rows() - start))).collect()
 }
 
+/// Of each node of a plan, whose nodes come behind their inputs: whether it belongs to the front.
+pub(super) fn fronts(plan: &Plan) -> Vec<bool> {
+    let mut is_front = Vec::with_capacity(plan.nodes.len());
+    for node in &plan.nodes {
+        is_front.push(match node.operator {
+            Operator::Source(_) => true,
+            // A stage may look at a broadcast, whose value a node before it may just have replaced.
+            Operator::Stage(_) | Operator::Transform(_) if plan.broadcasts.is_empty() => {
+                node.inputs.iter().all(|input| is_front[input.index()])
+            }
+            _ => false,
+        });
+    }
+    is_front
+}
+
 impl Shared {
     /// What the operators of a batch, or of a part of it, share.
     pub(super) fn context<'a>(
@@ -130,19 +149,6 @@ impl Shared {
         }
     }
 
-    /// Whether a node belongs to the front.
-    pub(super) fn is_front(&self, id: NodeId) -> bool {
-        let node = &self.graph.plan().nodes[id.index()];
-        match node.operator {
-            Operator::Source(_) => true,
-            // A stage may look at a broadcast, whose value a node before it may just have replaced.
-            Operator::Stage(_) | Operator::Transform(_) if self.graph.plan().broadcasts.is_empty() => {
-                node.inputs.iter().all(|input| self.is_front(*input))
-            }
-            _ => false,
-        }
-    }
-
     /// Computes a front, unless it `is_over`: that is asked before each node and each partition.
     pub(super) fn front(
         &self,
@@ -154,7 +160,7 @@ impl Shared {
         let context = self.context(&function, batch_time, false, BatchCounts::default());
         let began_us = context.pool.busy_us();
         let mut outputs = Outputs::new(&self.graph);
-        for (id, node) in (0..).map(NodeId).zip(&self.graph.plan().nodes).filter(|(id, _)| self.is_front(*id)) {
+        for (id, node) in (0..).map(NodeId).zip(&self.graph.plan().nodes).filter(|(id, _)| self.is_front[id.index()]) {
             go_on(batch_time, is_over)?;
             let node = NodeRef { id, node };
             let output = if let Operator::Source(name) = &node.node.operator {
@@ -162,7 +168,7 @@ impl Shared {
                 at.map(|at| self.source(&context, node, sources.swap_remove(at))).transpose()?
             } else {
                 let input = outputs.take(&node.node.inputs).and_then(|mut inputs| inputs.pop());
-                input.map(|input| self.stage(&context, &function, node, input, is_over)).transpose()?.map(Output::Rows)
+                input.map(|input| self.stage(&context, node, input, is_over)).transpose()?.map(Output::Rows)
             };
             outputs.put(id, output);
         }
@@ -203,11 +209,11 @@ impl Shared {
     pub(super) fn stage(
         &self,
         context: &BatchContext<'_>,
-        function: &TimedFunction<'_>,
         node: NodeRef<'_>,
         input: Output,
         is_over: &(dyn Fn() -> bool + Sync),
     ) -> Result<Rows> {
+        let function = context.function;
         match &node.node.operator {
             Operator::Transform(name) => {
                 let transform = &self.transforms[name];

@@ -218,7 +218,7 @@ impl JobRunner {
     fn run_continuously(&mut self, stop: &StopSignal) -> Result<()> {
         let mut batch_time = self.first_batch_time();
         loop {
-            let due_ms = batch_time.0.saturating_sub(self.lead_ms);
+            let due_ms = self.due_ms(batch_time);
             if self.clock().now_ms() < due_ms {
                 // There is time: tell of the batch, or of its failure, before the next one is due.
                 self.settle()?;
@@ -333,10 +333,7 @@ impl JobRunner {
         if self.failed {
             return Err(Error::Aborted { batch_time: batch_time.0 });
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| step(self)));
-        let outcome = outcome.unwrap_or_else(|panic| {
-            Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) })
-        });
+        let outcome = caught(batch_time, || step(self));
         let Err(error) = outcome else { return outcome };
         self.failed = true;
         // The batch before comes first, also with its error.
@@ -411,11 +408,11 @@ impl JobRunner {
         self.summary.processing_us += delivered.done_us.saturating_sub(began_us.max(self.done_us));
         self.done_us = delivered.done_us;
         // The listener is not the runner's own code.
-        let told = catch_unwind(AssertUnwindSafe(|| self.account(&report, counts)));
-        told.map_err(|panic| {
-            self.failed = true;
-            Error::TaskPanicked { batch_time: report.batch_time_ms, message: panic_message(&*panic) }
-        })?;
+        let told = caught(BatchTime(report.batch_time_ms), || {
+            self.account(&report, counts);
+            Ok(())
+        });
+        told.inspect_err(|_| self.failed = true)?;
         Ok(Some(report))
     }
 
@@ -466,6 +463,12 @@ impl JobRunner {
         self.sources.iter_mut().for_each(|source| source.receiver.stop());
         self.output.close();
     }
+}
+
+/// Work for a batch, whose panic is an error of that batch.
+fn caught<T>(batch_time: BatchTime, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Error::TaskPanicked { batch_time: batch_time.0, message: panic_message(&*panic) }))
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

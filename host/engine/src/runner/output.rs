@@ -143,13 +143,11 @@ impl OutputSide {
 
     /// Delivers; after an error or a panic in it, drops what was prepared and takes nothing more.
     fn guarded(&mut self, delivery: Delivery) -> Result<Delivered> {
-        let batch_time = delivery.batch_time.0;
+        let batch_time = delivery.batch_time;
         if self.failed {
-            return Err(Error::Aborted { batch_time });
+            return Err(Error::Aborted { batch_time: batch_time.0 });
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.deliver(delivery)));
-        let outcome = outcome
-            .unwrap_or_else(|panic| Err(Error::TaskPanicked { batch_time, message: super::panic_message(&*panic) }));
+        let outcome = super::caught(batch_time, || self.deliver(delivery));
         if outcome.is_err() {
             self.failed = true;
             self.abort_guarded();

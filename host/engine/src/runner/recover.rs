@@ -11,7 +11,7 @@ use millpond_core::{
 };
 
 use super::commit::Pending;
-use super::front::Shared;
+use super::front::{self, Shared};
 use super::output::{self, OutputThread};
 use super::{JobRunner, Operation, Source};
 use crate::accumulators::Accumulators;
@@ -70,6 +70,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
     let sinks = sinks(std::mem::take(&mut parts.sinks), &recovered.sinks)?;
     let output = OutputThread::start(&options.name, parts.store, sinks, Arc::clone(&parts.clock))?;
     let shared = Shared {
+        is_front: front::fronts(parts.graph.plan()),
         graph: parts.graph,
         function: parts.function,
         transforms: parts.transforms,

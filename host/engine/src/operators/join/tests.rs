@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::{Limits, Rows, run_within};
 use crate::key::{Keys, partition_of};
+use crate::operators::timed::TimedFunction;
 use crate::operators::{BatchContext, NodeRef, TimedPool};
 use crate::{ComputePool, Error};
 
@@ -185,7 +186,7 @@ fn with_context<T>(parallelism: usize, work: impl FnOnce(&BatchContext<'_>) -> T
         is_commit: true,
         clock: &clock,
         pool: TimedPool::new(&pool, &clock),
-        function: &function,
+        function: &TimedFunction::new(&function, &clock),
         parallelism,
         counts: Mutex::default(),
     })
