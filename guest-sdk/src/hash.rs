@@ -4,10 +4,10 @@
 //! together, which the combine bounds by giving up a table whose probes grow long.
 
 /// An odd constant with well-mixed bits: 2^64 divided by the golden ratio (Knuth's multiplicative hashing).
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(crate) const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Another such constant (the fractional part of the square root of 3), for lengths.
-const LENGTH_MIX: u64 = 0xbb67_ae85_84ca_a73b;
+pub(crate) const LENGTH_MIX: u64 = 0xbb67_ae85_84ca_a73b;
 
 /// Takes a 64-bit word into a running hash.
 #[inline]
@@ -72,17 +72,6 @@ const INEXACT: u64 = 0xff << 56;
 /// So many bytes and their length fit into a digest.
 const DIGEST_BYTES: usize = 15;
 
-/// By length: the bits of the first so many of 16 bytes.
-static MASKS: [u128; DIGEST_BYTES + 1] = {
-    let mut masks = [0; DIGEST_BYTES + 1];
-    let mut length = 1;
-    while length <= DIGEST_BYTES {
-        masks[length] = u128::MAX >> (128 - 8 * length);
-        length += 1;
-    }
-    masks
-};
-
 impl Digest {
     /// Of a key that is one word.
     #[inline]
@@ -128,42 +117,6 @@ impl Digest {
                 Self { low: u64::from_le_bytes(*first), high }
             }
             _ => Self::of_hash(bytes(0, key)),
-        }
-    }
-
-    /// Of the bytes `text[start..end]`. Short ones are read in one go, with what stands behind them, and what does not belong to
-    /// them is masked out: no branch depends on how long they are. Not the same digest as `of_bytes` gives: a table
-    /// uses the one or the other.
-    #[inline(always)]
-    pub(crate) fn of_part(text: &[u8], start: usize, end: usize) -> Self {
-        match Self::of_short_part(text, start, end) {
-            Some(digest) => digest,
-            None => Self::of_other_part(&text[start..end]),
-        }
-    }
-
-    /// The same, if the part is short and not near the end of the text.
-    #[inline(always)]
-    pub(crate) fn of_short_part(text: &[u8], start: usize, end: usize) -> Option<Self> {
-        let length = end - start;
-        let chunk = text.get(start..).and_then(|rest| rest.first_chunk::<16>())?;
-        (length <= DIGEST_BYTES).then(|| Self::of_words(u128::from_le_bytes(*chunk), length))
-    }
-
-    #[inline(always)]
-    fn of_words(words: u128, length: usize) -> Self {
-        let words = words & MASKS[length];
-        Self { low: words as u64, high: (words >> 64) as u64 | (length as u64) << 56 }
-    }
-
-    /// Of a part that is long, or near the end of the text.
-    #[inline(never)]
-    fn of_other_part(part: &[u8]) -> Self {
-        match part.len() {
-            length @ 0..=DIGEST_BYTES => {
-                Self::of_words(part.iter().rev().fold(0, |words, byte| words << 8 | u128::from(*byte)), length)
-            }
-            _ => Self::of_hash(bytes(0, part)),
         }
     }
 
@@ -219,17 +172,6 @@ mod tests {
             if a.is_exact() || b.is_exact() {
                 prop_assert_eq!(a == b, left == right);
             }
-        }
-
-        #[test]
-        fn digests_of_parts_are_the_parts(text in proptest::collection::vec(0u8..2, 0..40), at in any::<[proptest::sample::Index; 4]>()) {
-            let place = |index: usize| at[index].index(text.len() + 1);
-            let [left, right] = [(place(0), place(1)), (place(2), place(3))].map(|(a, b)| (a.min(b), a.max(b)));
-            let [a, b] = [left, right].map(|(start, end)| Digest::of_part(&text, start, end));
-            let same = text[left.0..left.1] == text[right.0..right.1];
-            prop_assert_eq!(a.is_exact(), left.1 - left.0 <= DIGEST_BYTES);
-            prop_assert!(!same || a == b);
-            prop_assert!(!(a.is_exact() && b.is_exact()) || (a == b) == same);
         }
 
         #[test]

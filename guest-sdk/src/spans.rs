@@ -4,80 +4,95 @@
 //! begins; it ends where either follows a byte that is none. So pieces are found without a branch for each: what is left to the
 //! branches is how many there are in a block.
 
-use crate::text::{BLOCK, matches_of, pattern_of};
+use crate::text::{BLOCK, matches_in_block, pattern_of};
 
-/// Where a piece of text begins and ends.
-pub(crate) type Span = (u32, u32);
+/// Pieces that are given at a time, or several times as many.
+pub(crate) const AT_ONCE: usize = 16;
 
-/// Pieces that are given at a time, about.
-const SPANS: usize = 256;
+/// Blocks that are looked at at a time.
+const BLOCKS: usize = 16;
+
+/// Bytes of them.
+const CHUNK: usize = BLOCKS * BLOCK;
 
 /// Places are written so many at a time, whether there are so many or not.
 const WRITTEN: usize = 16;
 
-/// One piece that has begun before, those of a block, and what is written for nothing.
-const ROOM: usize = SPANS + 1 + BLOCK + WRITTEN;
+/// Pieces that were kept, those of a chunk, one that has begun before, and what is written for nothing.
+const ROOM: usize = AT_ONCE + CHUNK + 1 + WRITTEN;
 
 /// The places of all pieces that are not empty, of several texts that stand one behind the other: text `i` is
-/// `text[offsets[i]..offsets[i + 1]]`. The separator is ASCII. `each` gets where pieces begin, and where they end.
+/// `text[offsets[i]..offsets[i + 1]]`. The separator is ASCII. `each` gets where pieces begin, and where they end: a multiple of
+/// [`AT_ONCE`] pieces, but for the last call.
 pub(crate) fn spans(text: &str, offsets: &[u32], separator: char, mut each: impl FnMut(&[u32], &[u32])) {
-    let (text, pattern) = (text.as_bytes(), pattern_of(separator));
-    let mut scan = Scan { text, offsets, pattern, row: 1, next: 0, is_in_piece: false, start: 0 };
-    let (mut starts, mut ends) = ([0; ROOM], [0; ROOM]);
-    while scan.next < text.len() {
-        let count = scan.fill(&mut starts, &mut ends);
-        each(&starts[..count], &ends[..count]);
+    let pattern = pattern_of(separator);
+    let mut places = Places { starts: [0; ROOM], ends: [0; ROOM], begun: 0, ended: 0, before: 1 };
+    let (mut row, mut start) = (1, 0);
+    let mut look = |blocks: &[[u8; BLOCK]], places: &mut Places| {
+        let mut rows = [0; BLOCKS];
+        row = mark_rows(offsets, row, start, &mut rows[..blocks.len()]);
+        places.find(blocks, &rows, pattern, start as u32);
+        start += blocks.len() * BLOCK;
+    };
+    let (blocks, last) = text.as_bytes().as_chunks::<BLOCK>();
+    for blocks in blocks.chunks(BLOCKS) {
+        look(blocks, &mut places);
+        places.give(places.ended / AT_ONCE * AT_ONCE, &mut each);
     }
+    // With separators behind the text its last piece ends, too.
+    let mut padded = [separator as u8; BLOCK];
+    padded[..last.len()].copy_from_slice(last);
+    look(&[padded], &mut places);
+    places.give(places.ended, &mut each);
 }
 
-/// A walk through texts.
-struct Scan<'a> {
-    text: &'a [u8],
-    offsets: &'a [u32],
-    pattern: u64,
-    /// The next text.
-    row: usize,
-    /// Where the next block begins.
-    next: usize,
-    /// Whether the byte before is part of a piece.
-    is_in_piece: bool,
-    /// Where that piece begins.
-    start: u32,
+/// Where rows begin in a chunk, a bit for each byte; gives the first row that does not.
+#[inline(never)]
+fn mark_rows(offsets: &[u32], mut row: usize, start: usize, rows: &mut [u64]) -> usize {
+    while let Some(at) = offsets.get(row)
+        && let Some(block) = rows.get_mut((*at as usize - start) / BLOCK)
+    {
+        *block |= 1 << (at % BLOCK as u32);
+        row += 1;
+    }
+    row
 }
 
-impl Scan<'_> {
-    /// The places of the next pieces, and how many they are. Calls nothing, so that in wasm all that a turn needs stays in registers.
+/// Places of pieces.
+struct Places {
+    starts: [u32; ROOM],
+    ends: [u32; ROOM],
+    /// How many pieces have begun, of which all but the last have ended.
+    begun: usize,
+    ended: usize,
+    /// 1 if the byte before is a separator, or if there is none.
+    before: u64,
+}
+
+impl Places {
+    /// Finds those of some blocks. Calls nothing, so that in wasm what a turn needs stays in registers.
     #[inline(never)]
-    fn fill(&mut self, starts: &mut [u32; ROOM], ends: &mut [u32; ROOM]) -> usize {
-        let Self { text, offsets, pattern, mut row, mut next, mut is_in_piece, .. } = *self;
-        starts[0] = self.start;
-        let (mut begun, mut ended) = (usize::from(is_in_piece), 0);
-        let row_start = |row: usize| offsets.get(row).map_or(usize::MAX, |start| *start as usize);
-        let mut row_at = row_start(row);
-        while ended < SPANS && next < text.len() {
-            let block = &text[next..];
-            let behind = if block.len() < BLOCK { u64::MAX << block.len() } else { 0 };
-            let separators = matches_of(block, pattern) | behind;
-            let mut rows = 0;
-            while row_at < next + BLOCK {
-                rows |= 1 << (row_at - next);
-                row += 1;
-                row_at = row_start(row);
-            }
-            let before = separators << 1 | u64::from(!is_in_piece);
-            begun = write(starts, begun, next as u32, !separators & (before | rows));
-            ended = write(ends, ended, next as u32, !before & (separators | rows));
-            is_in_piece = separators >> (BLOCK - 1) == 0;
-            next += BLOCK;
+    fn find(&mut self, blocks: &[[u8; BLOCK]], rows: &[u64; BLOCKS], pattern: u64, start: u32) {
+        let Self { starts, ends, .. } = self;
+        let (mut begun, mut ended, mut before) = (self.begun, self.ended, self.before);
+        let mut at = start;
+        for (block, rows) in blocks.iter().zip(rows) {
+            let separators = matches_in_block(block, pattern);
+            let behind = separators << 1 | before;
+            begun = write(starts, begun, at, !separators & (behind | rows));
+            ended = write(ends, ended, at, !behind & (separators | rows));
+            before = separators >> (BLOCK - 1);
+            at += BLOCK as u32;
         }
-        if next >= text.len() && is_in_piece {
-            ends[ended] = text.len() as u32;
-            ended += 1;
-            is_in_piece = false;
-        }
-        debug_assert_eq!(begun, ended + usize::from(is_in_piece), "a piece ends before the next one begins");
-        (self.row, self.next, self.is_in_piece, self.start) = (row, next, is_in_piece, starts[ended]);
-        ended
+        (self.begun, self.ended, self.before) = (begun, ended, before);
+    }
+
+    /// Gives the first pieces and keeps the others.
+    fn give(&mut self, count: usize, each: &mut impl FnMut(&[u32], &[u32])) {
+        each(&self.starts[..count], &self.ends[..count]);
+        self.starts.copy_within(count..self.begun, 0);
+        self.ends.copy_within(count..self.ended, 0);
+        (self.begun, self.ended) = (self.begun - count, self.ended - count);
     }
 }
 

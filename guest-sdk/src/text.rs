@@ -58,22 +58,9 @@ pub(crate) fn checked(bytes: Vec<u8>) -> Result<String, std::str::Utf8Error> {
     Ok(unsafe { String::from_utf8_unchecked(bytes) })
 }
 
-/// The separator eight times, which is what `matches_of` looks for.
+/// The separator eight times, which is what `matches_in_block` looks for.
 pub(crate) fn pattern_of(separator: char) -> u64 {
     ONES.wrapping_mul(separator as u64)
-}
-
-/// A bit for each byte of up to 64 that is the one of the pattern.
-#[inline]
-pub(crate) fn matches_of(block: &[u8], pattern: u64) -> u64 {
-    match block.first_chunk::<BLOCK>() {
-        Some(block) => matches_in_block(block, pattern),
-        None => {
-            let mut padded = [0; BLOCK];
-            padded[..block.len()].copy_from_slice(block);
-            matches_in(padded.as_chunks::<8>().0, pattern) & ((1 << block.len()) - 1)
-        }
-    }
 }
 
 /// A bit for each byte of up to eight words that is the one of the pattern.
@@ -86,7 +73,7 @@ fn matches_in(words: &[[u8; 8]], pattern: u64) -> u64 {
 /// A bit for each of 64 bytes that is the one of the pattern.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[inline]
-fn matches_in_block(block: &[u8; BLOCK], pattern: u64) -> u64 {
+pub(crate) fn matches_in_block(block: &[u8; BLOCK], pattern: u64) -> u64 {
     use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u64x2, u64x2_splat};
     let pattern = u64x2_splat(pattern);
     let (pairs, _) = block.as_chunks::<16>();
@@ -100,7 +87,7 @@ fn matches_in_block(block: &[u8; BLOCK], pattern: u64) -> u64 {
 /// A bit for each of 64 bytes that is the one of the pattern.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 #[inline]
-fn matches_in_block(block: &[u8; BLOCK], pattern: u64) -> u64 {
+pub(crate) fn matches_in_block(block: &[u8; BLOCK], pattern: u64) -> u64 {
     // A loop of known length is unrolled.
     matches_in(block.as_chunks::<8>().0, pattern)
 }

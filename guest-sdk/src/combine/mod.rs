@@ -2,16 +2,19 @@
 //!
 //! Keys and accumulators are columns in the order in which the keys appear first: the stage's output already. A hash table
 //! ([`table`]) tells which row a key has. Short keys are compared in registers, by their digests; a count stands beside its digest.
+//! Pieces of text that are counted have a table of their own ([`pieces`]).
 //! When the table has reached its bound it is not written out: it forgets its keys, and the next row of any key starts a new output
 //! row. The host merges the rest, so a bound costs speed at worst, never an answer. The same goes for a sum that overflows: it stays
 //! as it is, its key starts a new row, and the host's checked sum decides.
 
 mod buckets;
+mod pieces;
 mod table;
 
 use std::marker::PhantomData;
 
-use self::table::{AT_ONCE, Found, Guess, KeyTable, Parts};
+use self::table::{Found, KeyTable};
+pub(crate) use self::pieces::PieceCounter;
 pub(crate) use self::table::{COMBINE_LIMITS, CombineLimits};
 use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::failure;
@@ -232,49 +235,18 @@ impl<'a, K: Key, V: Row, A: Accumulate<V>> Combiner<'a, K, V, A> {
 /// A stage's terminal that counts rows.
 pub(crate) struct Counter<K: Key> {
     table: KeyTable<K, i64>,
-    guesses: [Guess; AT_ONCE],
 }
 
 impl<K: Key> Counter<K> {
     /// `input_bytes`: how large the call's input is.
     pub(crate) fn new(limits: CombineLimits, input_bytes: usize) -> Self {
-        Self { table: KeyTable::new(limits, input_bytes), guesses: Default::default() }
+        Self { table: KeyTable::new(limits, input_bytes) }
     }
 
     #[inline]
     pub(crate) fn add(&mut self, key: K::Ref<'_>) {
         let found = self.table.find_or_insert(key);
         *self.table.carried_mut(&found) += 1;
-    }
-
-    /// Counts pieces of a text, each a key, by where they begin and where they end.
-    ///
-    /// **Panics**: if keys are no text.
-    pub(crate) fn add_spans(&mut self, text: &str, starts: &[u32], ends: &[u32]) {
-        let (chunks, last_starts) = starts.as_chunks::<AT_ONCE>();
-        let (chunk_ends, last_ends) = ends.as_chunks::<AT_ONCE>();
-        for (starts, ends) in chunks.iter().zip(chunk_ends) {
-            self.add_some(text, (starts, ends), AT_ONCE);
-        }
-        if last_starts.is_empty() {
-            return;
-        }
-        // Those that are left, with empty pieces behind them, which do not count.
-        let mut last = ([0; AT_ONCE], [0; AT_ONCE]);
-        last.0.iter_mut().zip(last_starts).for_each(|(to, from)| *to = *from);
-        last.1.iter_mut().zip(last_ends).for_each(|(to, from)| *to = *from);
-        self.add_some(text, (&last.0, &last.1), last_starts.len());
-    }
-
-    /// Counts the first so many of these pieces.
-    fn add_some(&mut self, text: &str, parts: Parts<'_>, count: usize) {
-        self.table.guess_parts(text.as_bytes(), parts, &mut self.guesses);
-        let mut others = self.table.count_certain(&self.guesses) & ((1 << count) - 1);
-        while others != 0 {
-            let at = others.trailing_zeros() as usize;
-            self.table.count_part(text, (parts.0[at], parts.1[at]), &self.guesses[at]);
-            others &= others - 1;
-        }
     }
 
     pub(crate) fn finish(self) -> Result<Batch, Failure> {

@@ -3,7 +3,6 @@
 use super::buckets::{Buckets, NUMBERS_MAX, Search};
 use crate::hash::Digest;
 use crate::row::Key;
-use crate::spans::Span;
 
 /// When a table forgets its keys.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +21,6 @@ pub(crate) const COMBINE_LIMITS: CombineLimits = CombineLimits { keys: NUMBERS_M
 /// Input bytes a key at the start. A guess between one key a row and one every few bytes; only of the call's input, so that
 /// what comes out does not depend on the calls before.
 const BYTES_PER_KEY: usize = 32;
-
-/// Keys that are looked for side by side, so that the memory works on several at once: half the time would otherwise go with
-/// waiting for it.
-pub(super) const AT_ONCE: usize = 16;
 
 /// Finds the output row of a key. `C` is what is carried beside a key's digest, where a row that finds the key finds it too.
 pub(super) struct KeyTable<K: Key, C = ()> {
@@ -54,30 +49,6 @@ pub(super) enum Found {
     Old(usize),
     New,
 }
-
-/// Pieces of a text: where they begin, and where they end.
-pub(super) type Parts<'a> = (&'a [u32; AT_ONCE], &'a [u32; AT_ONCE]);
-
-/// Where a key may be.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Guess {
-    digest: Digest,
-    hash: u64,
-    number: u32,
-}
-
-impl Guess {
-    /// No guess.
-    pub(super) fn none() -> Self {
-        Self { digest: Digest::default(), hash: 0, number: NO_DIGEST }
-    }
-}
-
-/// What a guessed number has at most: it may be that of no key.
-const NUMBER_BITS: u32 = 0xffff;
-
-/// The number of a guess for a key that has no digest yet.
-const NO_DIGEST: u32 = u32::MAX;
 
 impl<K: Key, C: Copy + Default> KeyTable<K, C> {
     pub(super) fn new(limits: CombineLimits, input_bytes: usize) -> Self {
@@ -189,60 +160,5 @@ impl<K: Key, C: Copy + Default> KeyTable<K, C> {
     pub(super) fn finish(mut self) -> (usize, K::Columns, Vec<C>) {
         self.carried.extend(self.entries.iter().map(|entry| entry.carried));
         (self.rows, self.keys, self.carried)
-    }
-
-    /// Where pieces of a text most likely are. Their memory is asked for before any answer is needed.
-    ///
-    /// Here and in `count_certain` nothing else is called, so that in wasm all that a turn needs stays in registers; and loops are short,
-    /// so that the processor has many turns under way.
-    #[inline(never)]
-    pub(super) fn guess_parts(&self, text: &[u8], (starts, ends): Parts<'_>, guesses: &mut [Guess; AT_ONCE]) {
-        for (guess, (start, end)) in guesses.iter_mut().zip(starts.iter().zip(ends)) {
-            *guess = match Digest::of_short_part(text, *start as usize, *end as usize) {
-                Some(digest) => Guess { digest, hash: digest.hash(), number: 0 },
-                None => Guess::none(),
-            };
-        }
-        for guess in guesses.iter_mut() {
-            guess.number |= self.buckets.guess(guess.hash) as u32 & NUMBER_BITS;
-        }
-    }
-}
-
-impl<K: Key> KeyTable<K, i64> {
-    /// Counts the keys that were guessed right; gives a bit for each other guess.
-    #[inline(never)]
-    pub(super) fn count_certain(&mut self, guesses: &[Guess; AT_ONCE]) -> u32 {
-        let mut certain = 0;
-        for guess in guesses.iter().rev() {
-            let entry = self.entries.get(guess.number as usize);
-            certain = certain << 1 | u32::from(entry.is_some_and(|entry| entry.digest == guess.digest));
-        }
-        for (at, guess) in guesses.iter().enumerate() {
-            if let Some(entry) = self.entries.get_mut(guess.number as usize) {
-                entry.carried += i64::from(certain >> at & 1);
-            }
-        }
-        !certain & ((1 << AT_ONCE) - 1)
-    }
-
-    /// Counts a piece of a text, of which the guess was wrong: as a rule it is new.
-    #[inline(never)]
-    pub(super) fn count_part(&mut self, text: &str, (start, end): Span, guess: &Guess) {
-        let (start, end) = (start as usize, end as usize);
-        let has_room = !self.is_full() && self.buckets.has_room_for(self.entries.len());
-        if guess.number != NO_DIGEST
-            && has_room
-            && let Some(place) = self.buckets.vacancy(guess.hash)
-        {
-            self.buckets.put(place, guess.hash, self.entries.len());
-            assert!(K::push_part(&mut self.keys, text, start, end), "only rows of text are split");
-            self.entries.push(Entry { digest: guess.digest, carried: 1 });
-            self.rows += 1;
-            return;
-        }
-        let key = K::of_text(&text[start..end]).expect("only rows of text are split");
-        let found = self.search(Digest::of_part(text.as_bytes(), start, end), key);
-        *self.carried_mut(&found) += 1;
     }
 }

@@ -21,6 +21,14 @@ fn count(words: &[String], limits: CombineLimits) -> Vec<(String, i64)> {
     rows(combiner.finish().expect("no overflow"))
 }
 
+/// Counts the words as the pieces of a text.
+fn count_pieces(words: &[String], limits: CombineLimits) -> Vec<(String, i64)> {
+    let text = words.join(" ");
+    let mut counter = PieceCounter::new(limits, 0);
+    crate::spans::spans(&text, &[0, text.len() as u32], ' ', |starts, ends| counter.add_spans(&text, starts, ends));
+    rows(counter.finish().expect("no overflow"))
+}
+
 fn model(words: &[String]) -> HashMap<String, i64> {
     let mut counts = HashMap::new();
     words.iter().for_each(|word| *counts.entry(word.clone()).or_default() += 1);
@@ -55,17 +63,13 @@ proptest! {
 
     #[test]
     fn pieces_of_a_text_are_counted_as_the_words_they_are(
-        words in proptest::collection::vec("[a-c]{1,3}|[a-b]{9,18}|[\\u{e9}]{1,9}", 0..300),
+        words in proptest::collection::vec("[a-c]{1,3}|[a-b]{9,18}|[\\u{e9}]{1,9}|\\x00{1,13}", 0..300),
         keys in 1usize..200,
     ) {
-        let text = words.join(" ");
-        let limits = CombineLimits { keys, ..COMBINE_LIMITS };
-        let mut combiner = Counter::<String>::new(limits, 0);
-        crate::spans::spans(&text, &[0, text.len() as u32], ' ', |starts, ends| combiner.add_spans(&text, starts, ends));
-        let counted: Vec<(String, i64)> = rows(combiner.finish().expect("no overflow"));
-        // Row for row, unless the table was given up in between: where that happens depends on the hash.
+        let counted = count_pieces(&words, CombineLimits { keys, ..COMBINE_LIMITS });
+        // Row for row, unless the table was given up in between: where that happens depends on the bound.
         if counted.len() < keys {
-            prop_assert_eq!(&counted, &count(&words, limits));
+            prop_assert_eq!(&counted, &count(&words, COMBINE_LIMITS));
         }
         prop_assert_eq!(merged(counted), model(&words));
     }
@@ -89,12 +93,19 @@ fn the_table_grows_past_its_first_slots() {
     let counted = count(&words, COMBINE_LIMITS);
     assert_eq!(counted.len(), 20_000);
     assert_eq!(merged(counted), model(&words));
+    // Short pieces, and long ones.
+    for words in [words.clone(), words.iter().map(|word| format!("a-long-{word}")).collect()] {
+        assert_eq!(count_pieces(&words, COMBINE_LIMITS), count(&words, COMBINE_LIMITS));
+    }
 }
 
 #[test]
 fn more_keys_than_the_bound_are_still_counted_right() {
     let words: Vec<String> = (0..200_000).map(|n| format!("{}", n % 100_000)).collect();
     assert_eq!(merged(count(&words, COMBINE_LIMITS)), model(&words));
+    assert_eq!(merged(count_pieces(&words, COMBINE_LIMITS)), model(&words));
+    let few_bytes = CombineLimits { bytes: 1000, ..COMBINE_LIMITS };
+    assert_eq!(merged(count_pieces(&words, few_bytes)), model(&words));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{DStream, HostNode, MapFn, joined_names};
 use crate::bindings::millpond::plugin::dataflow::{ColumnMerge, Merge, Operator, Reduce, ReduceWindow, Window};
 use crate::bindings::millpond::plugin::types::{Batch, Failure, Field};
 use crate::chain::Input;
-use crate::combine::{Accumulate, COMBINE_LIMITS, Combiner, Counter, Custom, Extreme, SumOf};
+use crate::combine::{Accumulate, COMBINE_LIMITS, Combiner, Counter, Custom, Extreme, PieceCounter, SumOf};
 use crate::plan::{Code, MergeFn, NodeName, renamed};
 use crate::row::{self, Comparable, Key, Number, Row, Sum};
 
@@ -214,11 +214,13 @@ impl<T: Key> DStream<T> {
         let schema = renamed(row::fields::<(T, i64)>(""), &self.names_and_count());
         let stage = self.stage(Some("combine"), schema.clone(), T::WIDTH, move |chain, input, cx| {
             let bytes = row::batch_bytes(&input.batch);
-            let mut counter = Counter::<T>::new(COMBINE_LIMITS, bytes);
-            match chain.as_split() {
-                Some(split) => split.run_spans(input, |text, starts, ends| counter.add_spans(text, starts, ends))?,
-                None => chain.run(input, cx, &mut |row| counter.add(row))?,
+            if let Some(split) = chain.as_split() {
+                let mut counter = PieceCounter::new(COMBINE_LIMITS, bytes);
+                split.run_spans(input, |text, starts, ends| counter.add_spans(text, starts, ends))?;
+                return counter.finish();
             }
+            let mut counter = Counter::<T>::new(COMBINE_LIMITS, bytes);
+            chain.run(input, cx, &mut |row| counter.add(row))?;
             counter.finish()
         });
         self.merged_after(stage, over, (merge, code), schema, T::WIDTH)

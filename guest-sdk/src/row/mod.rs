@@ -146,20 +146,6 @@ pub trait Row: Sized + 'static {
     /// Appends a row whose value nobody will look at (the slot of a null).
     fn push_empty(columns: &mut Self::Columns);
 
-    /// The row that is this text, if rows are text.
-    #[doc(hidden)]
-    #[inline]
-    fn of_text(_text: &str) -> Option<Self::Ref<'_>> {
-        None
-    }
-
-    /// Appends the row that is `text[start..end]`, if rows are text; `false` = they are not.
-    #[doc(hidden)]
-    #[inline]
-    fn push_part(_columns: &mut Self::Columns, _text: &str, _start: usize, _end: usize) -> bool {
-        false
-    }
-
     /// Removes all rows, keeps the memory.
     fn clear(columns: &mut Self::Columns);
 

@@ -8,9 +8,6 @@ use crate::bindings::millpond::plugin::types::{Column, ColumnData, DataType, Fai
 use crate::hash::{self, Digest};
 use crate::sortkey::ColumnOf;
 
-/// Short text is copied in one go of so many bytes.
-const COPIED: usize = 16;
-
 /// A column of text: all rows in one string, and where each ends.
 #[derive(Clone, Debug)]
 pub struct TextColumn {
@@ -81,27 +78,6 @@ impl Row for String {
     fn push(columns: &mut TextColumn, row: &str) {
         columns.text.push_str(row);
         columns.offsets.push(columns.text.len() as u32);
-    }
-
-    #[inline]
-    fn of_text(text: &str) -> Option<&str> {
-        Some(text)
-    }
-
-    #[inline]
-    fn push_part(columns: &mut TextColumn, text: &str, start: usize, end: usize) -> bool {
-        let column_end = columns.text.len() + (end - start);
-        // A copy of so many bytes for sure is two instructions, and any other in wasm a call into the host; so a short part is copied
-        // with what stands behind it, where that is whole characters.
-        match text.get(start..start + COPIED) {
-            Some(more) if end - start <= COPIED => {
-                columns.text.push_str(more);
-                columns.text.truncate(column_end);
-            }
-            _ => columns.text.push_str(&text[start..end]),
-        }
-        columns.offsets.push(column_end as u32);
-        true
     }
 
     fn push_empty(columns: &mut TextColumn) {
