@@ -143,10 +143,11 @@ pub(crate) fn same_bytes(left: &[u8], right: &[u8]) -> bool {
     if left.len() < 8 {
         return short_word(left) == short_word(right);
     }
-    if left.len() > 16 {
-        return left == right;
+    match left.len() {
+        ..=16 => left.first_chunk::<8>() == right.first_chunk::<8>() && last_word(left) == last_word(right),
+        ..=32 => left.first_chunk::<16>() == right.first_chunk::<16>() && left.last_chunk::<16>() == right.last_chunk::<16>(),
+        _ => left == right,
     }
-    left.first_chunk::<8>() == right.first_chunk::<8>() && last_word(left) == last_word(right)
 }
 
 #[cfg(test)]
@@ -159,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn same_bytes_is_equality(left in proptest::collection::vec(0u8..2, 0..20), right in proptest::collection::vec(0u8..2, 0..20)) {
+        fn same_bytes_is_equality(left in proptest::collection::vec(0u8..2, 0..40), right in proptest::collection::vec(0u8..2, 0..20)) {
             prop_assert_eq!(same_bytes(&left, &right), left == right);
             prop_assert!(same_bytes(&left, &left.clone()));
         }

@@ -136,7 +136,8 @@ pub(crate) struct PieceCounter {
     /// Bytes of the keys.
     bytes: usize,
     /// Those that are longer than a digest.
-    long: <String as Row>::Columns,
+    long: <Vec<u8> as Row>::Columns,
+    long_count: u32,
     limits: CombineLimits,
     /// Rows of forgotten keys.
     done: Rows,
@@ -160,7 +161,8 @@ impl PieceCounter {
             keys: 0,
             room: room_of(buckets, limits),
             bytes: 0,
-            long: <String as Row>::Columns::default(),
+            long: <Vec<u8> as Row>::Columns::default(),
+            long_count: 0,
             limits,
             done: Rows { keys: VarData { offsets: vec![0], bytes: Vec::new() }, counts: Vec::new() },
         }
@@ -196,7 +198,7 @@ impl PieceCounter {
             others = self.insert_some(probes, others);
             if others != 0 {
                 let at = others.trailing_zeros() as usize;
-                self.count_searched(&text[starts[at] as usize..ends[at] as usize]);
+                self.count_searched(&text.as_bytes()[starts[at] as usize..ends[at] as usize]);
                 others &= others - 1;
                 if self.shift != shift {
                     shift = self.shift;
@@ -247,8 +249,8 @@ impl PieceCounter {
 
     /// Counts any piece.
     #[inline(never)]
-    fn count_searched(&mut self, piece: &str) {
-        let mut words = words_of(piece.as_bytes());
+    fn count_searched(&mut self, piece: &[u8]) {
+        let mut words = words_of(piece);
         let mut found = self.search(words, piece);
         if let Search::Found(at, place) = found {
             self.buckets[at].counts[place] += 1;
@@ -264,8 +266,9 @@ impl PieceCounter {
         }
         let Search::Vacant(at, place) = found else { unreachable!("an empty table has room") };
         if words[2] >= LONG {
-            words[1] = self.long_count();
-            <String as Row>::push(&mut self.long, piece);
+            words[1] = self.long_count;
+            self.long_count += 1;
+            <Vec<u8> as Row>::push(&mut self.long, piece);
         }
         self.buckets[at].put(place, words, 1);
         self.order[self.keys] = (at * KEYS + place) as u32;
@@ -273,26 +276,27 @@ impl PieceCounter {
         self.bytes += piece.len();
     }
 
-    fn long_count(&self) -> u32 {
-        (self.long.parts().1.len() - 1) as u32
-    }
-
     /// Where a piece is, or would be.
-    fn search(&self, words: Words, piece: &str) -> Search {
+    #[inline(always)]
+    fn search(&self, words: Words, piece: &[u8]) -> Search {
         let (home, mask) = (self.home(words), self.buckets.len() - 1);
         for at in (home..home + SEARCH_MAX).map(|at| at & mask) {
-            let [firsts, seconds, lasts] = &self.buckets[at].words;
-            for place in 0..KEYS {
-                if lasts[place] == 0 {
-                    return Search::Vacant(at, place);
-                }
-                let is_it = || match words[2] < LONG {
-                    true => seconds[place] == words[1],
-                    false => hash::same_bytes(<String as Row>::get(&self.long, seconds[place] as usize).as_bytes(), piece.as_bytes()),
+            let bucket = &self.buckets[at];
+            let mut places = bucket.places_like(words);
+            while places != 0 {
+                let place = places.trailing_zeros() as usize % KEYS;
+                let second = bucket.words[1][place];
+                let is_it = match words[2] < LONG {
+                    true => second == words[1],
+                    false => hash::same_bytes(<Vec<u8> as Row>::get(&self.long, second as usize), piece),
                 };
-                if lasts[place] == words[2] && firsts[place] == words[0] && is_it() {
+                if is_it {
                     return Search::Found(at, place);
                 }
+                places &= places - 1;
+            }
+            if let Some(place) = bucket.vacancy() {
+                return Search::Vacant(at, place);
             }
         }
         Search::Crowded
@@ -350,7 +354,7 @@ impl PieceCounter {
                 }
                 end += (last >> 24) as usize;
             } else {
-                let key = <String as Row>::get(&self.long, second as usize).as_bytes();
+                let key = <Vec<u8> as Row>::get(&self.long, second as usize);
                 room[..key.len()].copy_from_slice(key);
                 end += key.len();
             }
@@ -358,8 +362,8 @@ impl PieceCounter {
             counts.push(i64::from(count));
         }
         bytes.truncate(end);
-        (self.keys, self.bytes) = (0, 0);
-        <String as Row>::clear(&mut self.long);
+        (self.keys, self.bytes, self.long_count) = (0, 0, 0);
+        <Vec<u8> as Row>::clear(&mut self.long);
     }
 
     pub(crate) fn finish(mut self) -> Result<Batch, Failure> {
@@ -448,20 +452,17 @@ impl Bucket {
         found != 0
     }
 
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    /// A vacant place.
     #[inline(always)]
     fn vacancy(&self) -> Option<usize> {
-        use core::arch::wasm32::{u32x4, u32x4_bitmask, u32x4_eq, u32x4_splat};
-        let [a, b, c, d] = self.words[2];
-        let places = u32x4_bitmask(u32x4_eq(u32x4(a, b, c, d), u32x4_splat(0)));
+        let places = places_of(self.words[2], 0);
         (places != 0).then_some(places.trailing_zeros() as usize)
     }
 
-    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+    /// A bit for each place whose first and last word are these.
     #[inline(always)]
-    fn vacancy(&self) -> Option<usize> {
-        let places = (0..KEYS).fold(0, |places, place| places | u32::from(self.words[2][place] == 0) << place);
-        (places != 0).then_some(places.trailing_zeros() as usize)
+    fn places_like(&self, words: Words) -> u32 {
+        places_of(self.words[0], words[0]) & places_of(self.words[2], words[2])
     }
 
     #[inline(always)]
@@ -475,6 +476,22 @@ impl Bucket {
     fn key(&self, place: usize) -> (Words, u32) {
         (self.words.map(|all| all[place]), self.counts[place])
     }
+}
+
+/// A bit for each word that is this one.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline(always)]
+fn places_of([a, b, c, d]: [u32; KEYS], word: u32) -> u32 {
+    use core::arch::wasm32::{u32x4, u32x4_bitmask, u32x4_eq, u32x4_splat};
+    u32::from(u32x4_bitmask(u32x4_eq(u32x4(a, b, c, d), u32x4_splat(word))))
+}
+
+/// A bit for each word that is this one.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[inline(always)]
+fn places_of(words: [u32; KEYS], word: u32) -> u32 {
+    // A loop of known length, which compilers make vector code of.
+    (0..KEYS).fold(0, |places, place| places | u32::from(words[place] == word) << place)
 }
 
 #[cfg(test)]
