@@ -107,7 +107,7 @@ impl<K: Key, V: Row> DStream<(K, V)> {
         let names = joined_names(&self.names[..K::WIDTH], Self::default_names::<S>(state_name));
         self.then(HostNode {
             name: NodeName::Stateful("update_state_by_key"),
-            operator: Operator::UpdateState(UpdateState { every_batch: false, initial: None }),
+            operator: Operator::UpdateState(UpdateState { every_batch: false, with_keys: false, initial: None }),
             inputs: vec![self.node(K::WIDTH)],
             schema: crate::plan::renamed(row::fields::<(K, S)>(""), &names),
             key_columns: K::WIDTH,

@@ -304,7 +304,8 @@ fn operator(operator: wire::Operator, columns: &SchemaRef) -> Operator {
             zero_when_empty: reduce.zero_when_empty,
         }),
         wire::Operator::UpdateState(update) => {
-            Operator::UpdateState { every_batch: update.every_batch, initial: initial(columns, update.initial) }
+            let initial = initial(columns, update.initial);
+            Operator::UpdateState { every_batch: update.every_batch, with_keys: update.with_keys, initial }
         }
         wire::Operator::Sort(sort) => {
             let ordering = |ordering: wire::Ordering| plan::Ordering {

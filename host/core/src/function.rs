@@ -88,7 +88,7 @@ pub struct Rejection {
 /// The input of [`UserFunction::update`]: one group of rows for each key.
 #[derive(Clone, Debug)]
 pub struct UpdateInput {
-    /// Key columns, one row a group.
+    /// Key columns, one row a group; no columns if the node is not to see keys.
     pub keys: RecordBatch,
     /// Group `g` is rows `groups[g]..groups[g + 1]` of `values`; groups may be empty.
     pub groups: Vec<u32>,

@@ -64,6 +64,8 @@ pub enum Operator {
     UpdateState {
         /// Called for every key that has state, not only for those with rows.
         every_batch: bool,
+        /// Whether the plugin is given the keys.
+        with_keys: bool,
         /// What a job begins with: rows of the node's columns, each key once.
         initial: Option<RecordBatch>,
     },

@@ -223,12 +223,12 @@ fn wrong_number_of_inputs_is_refused() {
 #[test]
 fn keys_that_do_not_fit_are_refused() {
     refused_with(
-        plan(Operator::UpdateState { every_batch: false, initial: None }, pairs(), 0),
+        plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }, pairs(), 0),
         "MP0405",
         "needs a key",
     );
     refused_with(
-        plan(Operator::UpdateState { every_batch: false, initial: None }, pairs(), 2),
+        plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }, pairs(), 2),
         "MP0405",
         "key columns",
     );
@@ -254,7 +254,7 @@ fn states_that_do_not_fit_are_refused() {
 
 #[test]
 fn initial_states_that_do_not_fit_are_refused() {
-    let update = |initial: RecordBatch| Operator::UpdateState { every_batch: false, initial: Some(initial) };
+    let update = |initial: RecordBatch| Operator::UpdateState { every_batch: false, with_keys: true, initial: Some(initial) };
     let twice = millpond_testkit::rows::pairs(&[("a", 1), ("b", 2), ("a", 3)]);
     refused_with(plan(update(twice.clone()), pairs(), 1), "MP0407", "rows 0 and 2 (from 0) of the initial state");
     let map = MapWithState { state: pairs(), timeout_ms: None, initial: Some(twice.clone()) };

@@ -66,19 +66,24 @@ impl Grouping {
         let keys = Keys::of(keyed.node, keyed.schema, keyed.key_columns, rows)?;
         let (slots, new) = state.insert_all(&keys, hashes);
         self.group_of_slot.resize(state.table().slots(), NO_GROUP);
-        let mut touched = Touched {
-            slots: Vec::new(),
-            groups: Groups { group_of_row: Vec::with_capacity(rows.num_rows()), first_row: Vec::new() },
-            present: Vec::new(),
-        };
+        // Whether a key has come before is hard to foresee, so no branch asks for it: every row is written down as if its key were new, and
+        // the next one over it if it was not.
+        let count = slots.len();
+        let (mut touched, mut present, mut first_row) = (vec![0; count], vec![false; count], vec![0; count]);
+        let mut group_of_row = Vec::with_capacity(count);
+        let mut groups = 0;
         for (row, (slot, new)) in (0u32..).zip(slots.into_iter().zip(new)) {
-            let group = self.add(slot, !new, &mut touched);
-            touched.groups.group_of_row.push(group);
-            if group as usize == touched.groups.len() {
-                touched.groups.first_row.push(row);
-            }
+            let group = &mut self.group_of_slot[slot as usize];
+            let is_first = *group == NO_GROUP;
+            *group = if is_first { groups as u32 } else { *group };
+            group_of_row.push(*group);
+            (touched[groups], present[groups], first_row[groups]) = (slot, !new, row);
+            groups += usize::from(is_first);
         }
-        Ok(touched)
+        touched.truncate(groups);
+        present.truncate(groups);
+        first_row.truncate(groups);
+        Ok(Touched { slots: touched, groups: Groups { group_of_row, first_row }, present })
     }
 
     /// The group of a slot; a new one, without rows, if it has none.
@@ -110,9 +115,11 @@ impl Touched {
 
     /// What the plugin is called with.
     ///
+    /// `keys`: of the groups, one row each.
     /// `merged`: the reduce that `rows` go into first, so that each group with rows has one.
     pub(crate) fn input(
         &self,
+        keys: RecordBatch,
         keyed: Keyed<'_>,
         input_schema: &Schema,
         state: &KeyedState,
@@ -137,14 +144,13 @@ impl Touched {
         };
         let count = if is_single || order.is_some() { rows.num_rows() } else { self.with_rows() };
         let values = columns::batch(node, &value_schema(input_schema, key_columns), values, count)?;
-        let keys = self.keys(keyed, state, rows)?;
         let states = state.visible_values(&self.slots)?;
         let present = BooleanArray::from(self.present.clone());
         Ok(Grouped { input: UpdateInput { keys, groups, values, states, present }, order })
     }
 
-    /// The keys of the groups.
-    fn keys(&self, keyed: Keyed<'_>, state: &KeyedState, rows: &RecordBatch) -> Result<RecordBatch> {
+    /// The keys of the groups, one row each.
+    pub(crate) fn keys(&self, keyed: Keyed<'_>, state: &KeyedState, rows: &RecordBatch) -> Result<RecordBatch> {
         let Keyed { node, schema, key_columns } = keyed;
         let key_columns: Vec<usize> = (0..key_columns).collect();
         let schema = schema.project(&key_columns).map_err(Error::arrow(node))?;

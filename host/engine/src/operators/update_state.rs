@@ -6,8 +6,11 @@
 //! state, or, where nothing downstream can tell, only what changed or only what may be among the first rows of a `top_by`.
 //! Source: `PairDStreamFunctions.updateStateByKey`, `StateDStream`.
 
+use std::sync::Arc;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::Schema;
 use millpond_core::plan::{ColumnMerge, Sort};
 use millpond_core::store::NodeState;
 use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UserFunction};
@@ -21,7 +24,7 @@ use crate::state::KeyedState;
 
 /// State of an update-state node.
 pub(crate) struct UpdateState {
-    every_batch: bool,
+    calls: Calls,
     /// What a job begins with: keys and their states, until the first batch takes them in.
     initial: Option<RecordBatch>,
     /// Whether it has run, and no commit says so yet.
@@ -30,6 +33,15 @@ pub(crate) struct UpdateState {
     is_known: bool,
     wanted: Wanted,
     partitions: Vec<Partition>,
+}
+
+/// What the plugin is called for, and with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calls {
+    /// For every key that has state, not only for those with rows.
+    pub(crate) every_batch: bool,
+    /// With the keys, not only with their rows and states.
+    pub(crate) with_keys: bool,
 }
 
 /// Which rows need to come out. What is downstream can never tell the difference.
@@ -53,7 +65,7 @@ struct Partition {
 impl UpdateState {
     pub(crate) fn new(
         node: &Node,
-        every_batch: bool,
+        calls: Calls,
         initial: Option<RecordBatch>,
         wanted: Wanted,
         parallelism: usize,
@@ -66,7 +78,7 @@ impl UpdateState {
             Partition { state, delta: None, grouping: Grouping::default() }
         };
         let partitions = (0..parallelism).map(partition).collect();
-        Self { every_batch, initial, has_begun: false, is_known: false, wanted, partitions }
+        Self { calls, initial, has_begun: false, is_known: false, wanted, partitions }
     }
 
     pub(crate) fn run(
@@ -79,7 +91,7 @@ impl UpdateState {
     ) -> Result<Rows> {
         let keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
         self.has_begun = !self.is_known;
-        let (every_batch, wanted, initial) = (self.every_batch, &self.wanted, self.initial.take());
+        let (calls, wanted, initial) = (self.calls, &self.wanted, self.initial.take());
         let partitions = &mut self.partitions;
         let partitions = context.run_by_key(
             keyed,
@@ -88,7 +100,7 @@ impl UpdateState {
             |state, partition, rows, hashes| {
                 let initial = initial.as_ref();
                 let merged = merges.map(|merges| Merged { node: input_node, merges });
-                let update = Update { context, node, input_node, merged, every_batch, initial, wanted, partition };
+                let update = Update { context, node, input_node, merged, calls, initial, wanted, partition };
                 let (rows, hashes) = state.update(&update, &rows, &hashes)?;
                 if context.is_commit {
                     state.delta = state.state.take_delta()?;
@@ -107,7 +119,7 @@ struct Update<'a> {
     input_node: &'a Node,
     /// If the input node is a reduce that is left to this one.
     merged: Option<Merged<'a>>,
-    every_batch: bool,
+    calls: Calls,
     initial: Option<&'a RecordBatch>,
     wanted: &'a Wanted,
     partition: PartitionId,
@@ -137,7 +149,7 @@ impl Partition {
     /// The keys of the batch; if the plugin is called for every key, the others behind them.
     fn touch(&mut self, update: &Update<'_>, rows: &RecordBatch, hashes: &[u64]) -> Result<Touched> {
         let mut touched = self.grouping.begin(update.keyed(), &mut self.state, rows, hashes)?;
-        if update.every_batch {
+        if update.calls.every_batch {
             for slot in self.state.table().occupied() {
                 self.grouping.add(slot, true, &mut touched);
             }
@@ -149,7 +161,11 @@ impl Partition {
     /// Calls the plugin and takes over what it answers; gives the slots whose state is not what it was.
     fn call(&mut self, update: &Update<'_>, rows: &RecordBatch, touched: &Touched) -> Result<Vec<u32>> {
         let name = update.node.name();
-        let input = touched.input(update.keyed(), &update.input_node.schema, &self.state, rows, update.merged)?.input;
+        let keys = match update.calls.with_keys {
+            true => touched.keys(update.keyed(), &self.state, rows)?,
+            false => columns::batch(name, &Arc::new(Schema::empty()), Vec::new(), touched.slots.len())?,
+        };
+        let input = touched.input(keys, update.keyed(), &update.input_node.schema, &self.state, rows, update.merged)?.input;
         let task = update.context.task(update.partition, update.context.parallelism);
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
         let mut kept = Vec::with_capacity(touched.slots.len());

@@ -22,7 +22,7 @@ fn plan() -> Plan {
     let operators = [
         Operator::Source("in".to_owned()),
         Operator::Stage(String::new()),
-        Operator::UpdateState { every_batch: false, initial: None },
+        Operator::UpdateState { every_batch: false, with_keys: true, initial: None },
         Operator::Sink("out".to_owned()),
     ];
     let node = |(number, operator): (u32, Operator)| Node {

@@ -37,7 +37,7 @@ fn reduce(merge: ColumnMerge) -> Operator {
 }
 
 fn update(every_batch: bool) -> Operator {
-    Operator::UpdateState { every_batch, initial: None }
+    Operator::UpdateState { every_batch, with_keys: true, initial: None }
 }
 
 /// source -> the operators, each by the same key -> sink
@@ -71,7 +71,7 @@ proptest! {
         is_max: bool,
     ) {
         let initial = vec![("b".to_owned(), 2), ("z".to_owned(), 9)];
-        let state = Operator::UpdateState { every_batch, initial: with_initial.then(|| pairs(&initial)) };
+        let state = Operator::UpdateState { every_batch, with_keys: true, initial: with_initial.then(|| pairs(&initial)) };
         let merge = if is_max { ColumnMerge::Max } else { ColumnMerge::Sum };
         let world = World::new(line(vec![reduce(merge), state]), summing_at(FakeFunction::new(), 2, true));
         world.push_all(&batches, 3);

@@ -23,7 +23,7 @@ use crate::operators::map_with_state::MapWithState;
 use crate::operators::reduce_session::ReduceSessionOperator;
 use crate::operators::reduce_window::ReduceWindowOperator;
 use crate::operators::sink::UpdateFilter;
-use crate::operators::update_state::{UpdateState, Wanted};
+use crate::operators::update_state::{Calls, UpdateState, Wanted};
 use crate::operators::window::WindowOperator;
 use crate::operators::{Restore, TimedPool};
 use crate::options::{SinkBinding, SourceBinding};
@@ -155,13 +155,14 @@ fn operations(parts: &JobParts, parallelism: usize) -> Result<Vec<Operation>> {
                 let top = first_rows_wanted(graph, number);
                 Operation::ReduceWindow(ReduceWindowOperator::new(number, node, settings, top.as_ref(), parallelism))
             }
-            Operator::UpdateState { every_batch, initial } => {
+            Operator::UpdateState { every_batch, with_keys, initial } => {
                 let wanted = match first_rows_wanted(graph, number) {
                     Some(sort) => Wanted::First(sort),
                     None if changes_only(number) => Wanted::Changed,
                     None => Wanted::All,
                 };
-                Operation::UpdateState(UpdateState::new(node, *every_batch, initial.clone(), wanted, parallelism))
+                let calls = Calls { every_batch: *every_batch, with_keys: *with_keys };
+                Operation::UpdateState(UpdateState::new(node, calls, initial.clone(), wanted, parallelism))
             }
             Operator::MapWithState(settings) => {
                 let key_columns = graph.plan().nodes[node.inputs[0].index()].key_columns;

@@ -122,7 +122,8 @@ fn operator(place: &Place, node: &str, columns: &SchemaRef, raw: dataflow::Opera
             zero_when_empty: raw.zero_when_empty,
         }),
         Raw::UpdateState(raw) => {
-            Operator::UpdateState { every_batch: raw.every_batch, initial: initial(place, columns, raw.initial)? }
+            let initial = initial(place, columns, raw.initial)?;
+            Operator::UpdateState { every_batch: raw.every_batch, with_keys: raw.with_keys, initial }
         }
         Raw::Sort(raw) => Operator::Sort(sort(raw)),
         Raw::Take(rows) => Operator::Take(rows),

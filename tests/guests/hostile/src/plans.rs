@@ -118,7 +118,7 @@ fn keyed() -> Vec<Node> {
         node("lines", Operator::Source("lines".into()), &[], &line, 0),
         node("words", Operator::Stage(Stage { label: "map".into() }), &[0], &counts, 1),
         node("merged", Operator::Reduce(reduce), &[1], &counts, 1),
-        node("totals", Operator::UpdateState(UpdateState { every_batch: false, initial: None }), &[2], &counts, 1),
+        node("totals", Operator::UpdateState(UpdateState { every_batch: false, with_keys: true, initial: None }), &[2], &counts, 1),
         node("window", Operator::ReduceWindow(window), &[1], &counts, 1),
         node("out", Operator::Sink("out".into()), &[3], &counts, 1),
         node("windowed", Operator::Sink("windowed".into()), &[4], &counts, 1),
