@@ -21,6 +21,7 @@ pub mod receiver;
 pub mod schema;
 pub mod sink;
 pub mod store;
+pub mod text;
 
 pub use accumulator::{Accumulator, AccumulatorKind, AccumulatorTotal, Number};
 pub use batch::PartitionBatch;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::make_comparator;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringArray, StructArray, TimestampMicrosecondArray, make_array, new_null_array,
+    StructArray, TimestampMicrosecondArray, make_array, new_null_array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::SortOptions;
@@ -16,6 +16,7 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType,
 };
 use millpond_core::schema::is_nested;
+use millpond_core::text;
 
 use crate::error::{Error, OFFSETS_MAX, Result};
 use crate::key::{self, ColumnEncoder};
@@ -311,11 +312,10 @@ impl Column {
                     let field = [Arc::new(field.clone())];
                     return Ok(key::decode(node, &field, rows)?.remove(0));
                 }
-                let (offsets, data) = gather_bytes(node, "a column of state", rows)?;
+                let (offsets, data) = gather_bytes(node, "a column of state", rows, |row, data| data.extend_from_slice(row))?;
                 if *field.data_type() == DataType::Utf8 {
-                    // Every slot was put in from a text array, so the bytes are UTF-8; checked again all the same, as
-                    // this crate has no unsafe code.
-                    Arc::new(StringArray::try_new(offsets, data, nulls).map_err(Error::arrow(node))?)
+                    // Checked again all the same.
+                    Arc::new(text::column(offsets, data, nulls).expect("every slot was put in from a text array"))
                 } else {
                     Arc::new(BinaryArray::new(offsets, data, nulls))
                 }
@@ -367,17 +367,18 @@ fn scatter_bytes(array: &ArrayRef, nullable: bool, pairs: &[(u32, u32)], mut put
     pairs.iter().for_each(|(row, slot)| put(*slot, array.row(*row as usize)));
 }
 
-/// Lays byte strings end to end.
-pub(crate) fn gather_bytes<'a>(
+/// Lays byte strings end to end; `append` appends one.
+pub(crate) fn gather_bytes<T>(
     node: &str,
     what: &'static str,
-    rows: impl ExactSizeIterator<Item = &'a [u8]>,
+    rows: impl ExactSizeIterator<Item = T>,
+    append: impl Fn(T, &mut Vec<u8>),
 ) -> Result<(OffsetBuffer<i32>, Buffer)> {
     let mut offsets = Vec::with_capacity(rows.len() + 1);
     let mut data = Vec::with_capacity(rows.len() * 8);
     offsets.push(0);
     for row in rows {
-        data.extend_from_slice(row);
+        append(row, &mut data);
         let end = i32::try_from(data.len()).map_err(|_| Error::TooLarge {
             node: node.to_owned(),
             what: what.to_owned(),

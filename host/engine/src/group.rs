@@ -324,6 +324,20 @@ impl KeyTable {
         if record.is_long() { &self.bytes[record.range()] } else { &record.inline[..record.length as usize] }
     }
 
+    /// Appends the key's bytes. A short one is copied as it lies in its record, padding and all, which is cut off again: a copy of a
+    /// length that is known is no call.
+    #[inline]
+    pub(crate) fn append_key(&self, slot: u32, bytes: &mut Vec<u8>) {
+        let record = &self.keys[slot as usize];
+        if record.is_long() {
+            bytes.extend_from_slice(&self.bytes[record.range()]);
+        } else {
+            let end = bytes.len() + record.length as usize;
+            bytes.extend_from_slice(&record.inline);
+            bytes.truncate(end);
+        }
+    }
+
     pub(crate) fn is_occupied(&self, slot: u32) -> bool {
         self.keys.get(slot as usize).is_some_and(|record| record.length != VACANT)
     }

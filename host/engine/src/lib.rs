@@ -14,6 +14,7 @@ mod columns;
 pub mod draw;
 pub mod error;
 mod first;
+mod gather;
 mod graph;
 mod group;
 mod inspect;

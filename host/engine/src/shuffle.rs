@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, SchemaRef};
 use millpond_core::PartitionBatch;
 
 use crate::columns;
 use crate::error::{Error, OFFSETS_MAX, Result};
+use crate::gather::{Part, gather};
 use crate::group::order_by_group;
 use crate::key::{Keys, partition_of};
 use crate::operators::TimedPool;
@@ -93,19 +94,12 @@ impl Shuffled {
                 Ok((rows, hashes))
             }
             Self::Spread { sources, .. } => {
-                let count = sources.iter().map(|source| source.rows_of(target).len()).sum();
-                let (mut places, mut hashes) = (Vec::with_capacity(count), Vec::with_capacity(count));
-                for (number, source) in sources.iter().enumerate() {
-                    let rows = source.rows_of(target);
-                    places.extend(rows.iter().map(|row| (number, *row as usize)));
+                let parts: Vec<Part<'_>> = sources.iter().map(|source| (&source.rows, source.rows_of(target))).collect();
+                let mut hashes = Vec::with_capacity(parts.iter().map(|(_, rows)| rows.len()).sum());
+                for (source, (_, rows)) in sources.iter().zip(&parts) {
                     hashes.extend(rows.iter().map(|row| source.hashes[*row as usize]));
                 }
-                if places.is_empty() {
-                    return Ok((RecordBatch::new_empty(Arc::clone(schema)), hashes));
-                }
-                let batches: Vec<&RecordBatch> = sources.iter().map(|source| &source.rows).collect();
-                let rows = interleave_record_batch(&batches, &places).map_err(Error::arrow(node))?;
-                Ok((rename(node, schema, &rows)?, hashes))
+                Ok((gather(node, schema, &parts)?, hashes))
             }
         }
     }

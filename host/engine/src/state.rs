@@ -164,8 +164,8 @@ impl KeyedState {
         if changed.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
-        let keys = binary(&self.node, changed.iter().map(|slot| self.keys.key(*slot)))?;
-        let deletes = binary(&self.node, deletes.iter().map(Vec::as_slice))?;
+        let keys = binary(&self.node, changed.iter(), |slot, keys| self.keys.append_key(*slot, keys))?;
+        let deletes = binary(&self.node, deletes.iter(), |key, keys| keys.extend_from_slice(key))?;
         let change = StateChange::Keyed { deletes, keys, values: self.values(&changed)? };
         Ok(Some(StateDelta { node: self.node.clone(), change }))
     }
@@ -229,8 +229,12 @@ impl KeyedState {
     }
 }
 
-fn binary<'a>(node: &str, rows: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<BinaryArray> {
-    let (offsets, data) = gather_bytes(node, "the keys of a commit", rows)?;
+fn binary<T>(
+    node: &str,
+    keys: impl ExactSizeIterator<Item = T>,
+    append: impl Fn(T, &mut Vec<u8>),
+) -> Result<BinaryArray> {
+    let (offsets, data) = gather_bytes(node, "the keys of a commit", keys, append)?;
     Ok(BinaryArray::new(offsets, data, None))
 }
 

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::ArrayRef;
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use millpond_core::text;
 
 use super::lines::Line;
 
@@ -40,8 +41,7 @@ impl TextRows {
     /// The column; `None` if it is not UTF-8, which cannot be after strict decoding.
     pub(super) fn finish(self) -> Option<ArrayRef> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        // This is the check: the whole buffer, and that every line starts at a character.
-        let array = StringArray::try_new(offsets, Buffer::from_vec(self.values), None).ok()?;
-        Some(Arc::new(array))
+        // This is the check.
+        Some(Arc::new(text::column(offsets, Buffer::from_vec(self.values), None)?))
     }
 }

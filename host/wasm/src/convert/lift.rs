@@ -18,6 +18,7 @@ use arrow::datatypes::{
 };
 use millpond_core::maps::{RepeatedKey, repeated_key};
 use millpond_core::schema::{COLUMNS_MAX, children, column_count, difference_of_texts, type_name};
+use millpond_core::text;
 use millpond_core::{Rejection, StageOutput};
 
 use crate::bindings::job::millpond::plugin::types::{self, ColumnDataResult};
@@ -152,7 +153,7 @@ impl Columns {
             (DataType::Timestamp(..), ColumnDataResult::Timestamp(values)) => {
                 primitive::<TimestampMicrosecondType>(name, rows, values, nulls)?
             }
-            (DataType::Utf8, ColumnDataResult::Utf8(raw)) => Arc::new(text(name, rows, raw, nulls)?),
+            (DataType::Utf8, ColumnDataResult::Utf8(raw)) => Arc::new(utf8(name, rows, raw, nulls)?),
             (DataType::Binary, ColumnDataResult::Binary(raw)) => {
                 let (offsets, bytes) = variable(name, rows, raw)?;
                 Arc::new(BinaryArray::try_new(offsets, bytes, nulls).map_err(|error| malformed(name, &error))?)
@@ -348,9 +349,11 @@ fn ascending(name: &str, rows: usize, offsets: Vec<u32>, what: &str) -> Result<(
     Ok((OffsetBuffer::new(ScalarBuffer::new(Buffer::from_vec(offsets), 0, rows + 1)), last as usize))
 }
 
-fn text(name: &str, rows: usize, raw: types::VarDataResult, nulls: Option<NullBuffer>) -> Result<StringArray, Fault> {
+fn utf8(name: &str, rows: usize, raw: types::VarDataResult, nulls: Option<NullBuffer>) -> Result<StringArray, Fault> {
     let (offsets, bytes) = variable(name, rows, raw)?;
-    // Checks the bytes as a whole, then that every offset is at a character's start.
+    if let Some(column) = text::column(offsets.clone(), bytes.clone(), nulls.clone()) {
+        return Ok(column);
+    }
     StringArray::try_new(offsets.clone(), bytes.clone(), nulls).map_err(|error| {
         let bad = offsets
             .windows(2)
