@@ -19,6 +19,7 @@ mod graph;
 mod group;
 mod inspect;
 mod key;
+mod key_table;
 mod operators;
 mod options;
 mod pool;

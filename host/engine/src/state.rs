@@ -12,7 +12,7 @@ use millpond_core::{PartitionId, StateChange, StateDelta};
 use crate::columns::{self, ColumnStore, gather_bytes};
 use crate::error::{Error, Result};
 use crate::first::FirstSlots;
-use crate::group::KeyTable;
+use crate::key_table::KeyTable;
 use crate::key::{self, Keys};
 
 /// Keyed state of one partition of a node.
@@ -82,7 +82,7 @@ impl KeyedState {
 
     /// The hash of a slot's key.
     pub(crate) fn hash(&self, slot: u32) -> u64 {
-        key::hash(self.keys.key(slot))
+        self.keys.hash(slot)
     }
 
     /// The slot of each row's key, and whether it is new. A new key's values mean nothing until `put`.

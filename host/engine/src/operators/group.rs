@@ -14,7 +14,8 @@ use super::nest::Nest;
 use super::{BatchContext, NodeRef, Rows};
 use crate::columns;
 use crate::error::{Error, Result};
-use crate::group::{KeyTable, order_by_group};
+use crate::group::order_by_group;
+use crate::key_table::KeyTable;
 use crate::key::{Keys, null_keys};
 use crate::shuffle::Keyed;
 

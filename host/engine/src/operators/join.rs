@@ -28,7 +28,8 @@ pub(crate) use self::output::shapes;
 use self::sizes::RowSizes;
 use super::{BatchContext, NodeRef, PARTITION_BYTES_MAX, Rows};
 use crate::error::{Error, Result};
-use crate::group::{KeyTable, order_by_group};
+use crate::group::order_by_group;
+use crate::key_table::KeyTable;
 use crate::key::{Keys, null_keys};
 use crate::shuffle::{Keyed, concat};
 
