@@ -13,6 +13,9 @@ const GROUP: usize = 8;
 /// Fewest groups of a table that has a key.
 const GROUPS_MIN: usize = 8;
 
+/// Keys that are put into a larger table side by side.
+const PUT_AT_ONCE: usize = 16;
+
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 struct Group {
@@ -59,7 +62,7 @@ impl Places {
         let Some(group) = self.groups.get(home(hash, self.groups.len())) else { return u32::MAX };
         let places = group.places_of(hash as u32 & !mask, !mask);
         // Of a vacant entry, too, this is no slot.
-        let slot = (group.entries[places.trailing_zeros() as usize % GROUP] & mask).wrapping_sub(1);
+        let slot = (group.entries[first(places)] & mask).wrapping_sub(1);
         if places == 0 { u32::MAX } else { slot }
     }
 
@@ -76,14 +79,14 @@ impl Places {
             let vacant = group.places_of(0, u32::MAX);
             let mut places = group.places_of(hash as u32 & !mask, !mask) & !vacant;
             while places != 0 {
-                let slot = (group.entries[places.trailing_zeros() as usize % GROUP] & mask).wrapping_sub(1);
+                let slot = (group.entries[first(places)] & mask).wrapping_sub(1);
                 if is_it(slot) {
                     return Ok(slot);
                 }
                 places &= places - 1;
             }
             if vacant != 0 {
-                return Err(at * GROUP + vacant.trailing_zeros() as usize);
+                return Err(at * GROUP + first(vacant));
             }
             at = self.next(at);
         }
@@ -104,18 +107,34 @@ impl Places {
     /// Twice as many, for these keys: slots and hashes.
     pub(super) fn twice(&self, keys: impl Iterator<Item = (u32, u64)>) -> Self {
         let mut places = Self::of((self.groups.len() * 2).max(GROUPS_MIN));
-        for (slot, hash) in keys {
-            let mut at = home(hash, places.groups.len());
-            let place = loop {
-                let vacant = places.groups[at].places_of(0, u32::MAX);
-                if vacant != 0 {
-                    break at * GROUP + vacant.trailing_zeros() as usize;
-                }
-                at = places.next(at);
-            };
-            places.put(place, hash, slot);
+        // Hashes of some, and only then their places, so that the memory works on several at once.
+        let mut some = [(0, 0); PUT_AT_ONCE];
+        let mut keys = keys.peekable();
+        while keys.peek().is_some() {
+            let mut count = 0;
+            for (one, key) in some.iter_mut().zip(&mut keys) {
+                *one = key;
+                count += 1;
+            }
+            for (slot, hash) in &some[..count] {
+                let place = places.vacancy(*hash);
+                places.put(place, *hash, *slot);
+            }
         }
         places
+    }
+
+    /// Where a key is put that is not there.
+    #[inline]
+    fn vacancy(&self, hash: u64) -> usize {
+        let mut at = home(hash, self.groups.len());
+        loop {
+            let vacant = self.groups[at].places_of(0, u32::MAX);
+            if vacant != 0 {
+                return at * GROUP + first(vacant);
+            }
+            at = self.next(at);
+        }
     }
 
     /// Removes a slot. If its group was full, keys that were put into later ones because of that move up, so that no search stops too
@@ -127,7 +146,7 @@ impl Places {
         let place = loop {
             let found = self.groups[hole].places_of(slot + 1, mask);
             if found != 0 {
-                break found.trailing_zeros() as usize;
+                break first(found);
             }
             assert!(self.groups[hole].places_of(0, u32::MAX) == 0, "a key has a place from its home on");
             hole = self.next(hole);
@@ -168,12 +187,17 @@ impl Places {
 }
 
 impl Group {
-    /// A bit for each entry that is this under a mask.
+    /// The entries that are this under a mask: of each byte the top bit. Compilers make vector code of it.
     #[inline]
-    fn places_of(&self, wanted: u32, mask: u32) -> u32 {
-        // A loop of known length, which compilers make vector code of.
-        (0..GROUP).fold(0, |places, place| places | u32::from(self.entries[place] & mask == wanted) << place)
+    fn places_of(&self, wanted: u32, mask: u32) -> u64 {
+        u64::from_le_bytes(self.entries.map(|entry| if entry & mask == wanted { 0x80 } else { 0 }))
     }
+}
+
+/// The first of such places.
+#[inline]
+fn first(places: u64) -> usize {
+    places.trailing_zeros() as usize / 8 % GROUP
 }
 
 /// The group where a key is looked for first: by the upper half of its hash.
