@@ -13,9 +13,9 @@ mod table;
 
 use std::marker::PhantomData;
 
-use self::table::{Found, KeyTable};
 pub(crate) use self::pieces::PieceCounter;
 pub(crate) use self::table::{COMBINE_LIMITS, CombineLimits};
+use self::table::{Found, KeyTable};
 use crate::bindings::millpond::plugin::types::{Batch, Failure};
 use crate::failure;
 use crate::row::{self, Comparable, Key, Row, Sum};

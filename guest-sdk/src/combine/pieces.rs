@@ -187,7 +187,13 @@ impl PieceCounter {
     }
 
     /// Counts the first so many of these pieces.
-    fn add_some(&mut self, text: &str, (starts, ends): (&[u32; AT_ONCE], &[u32; AT_ONCE]), count: usize, probes: &mut Probes) {
+    fn add_some(
+        &mut self,
+        text: &str,
+        (starts, ends): (&[u32; AT_ONCE], &[u32; AT_ONCE]),
+        count: usize,
+        probes: &mut Probes,
+    ) {
         let mut shift = self.shift;
         probe_all(text.as_bytes(), starts, ends, shift, probes);
         let mut others = self.count_known(probes) & ((1 << count) - 1);
@@ -322,7 +328,8 @@ impl PieceCounter {
             // A long key's number is no part of its hash.
             let hashed = if words[2] < LONG { words } else { [words[0], 0, words[2]] };
             let home = (hash_of(hashed) >> shift) as usize;
-            let vacant = (home..home + SEARCH_MAX).map(|at| at & mask).find_map(|at| Some((at, buckets[at].vacancy()?)));
+            let vacant =
+                (home..home + SEARCH_MAX).map(|at| at & mask).find_map(|at| Some((at, buckets[at].vacancy()?)));
             let Some((at, vacancy)) = vacant else { return false };
             buckets[at].put(vacancy, words, count);
             *place = (at * KEYS + vacancy) as u32;
@@ -349,7 +356,8 @@ impl PieceCounter {
             if last < LONG {
                 if let Some(room) = room.first_chunk_mut::<WORDS>() {
                     let words = u128::from(last) << 64 | u128::from(second) << 32 | u128::from(first);
-                    let (digest, _) = words.to_le_bytes().split_first_chunk().map(|(a, b)| (*a, b.len())).expect("12 of 16");
+                    let (digest, _) =
+                        words.to_le_bytes().split_first_chunk().map(|(a, b)| (*a, b.len())).expect("12 of 16");
                     *room = digest;
                 }
                 end += (last >> 24) as usize;
@@ -424,7 +432,9 @@ impl Bucket {
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     #[inline(always)]
     fn count(&mut self, words: Words) -> bool {
-        use core::arch::wasm32::{i32x4_sub, u32x4, u32x4_eq, u32x4_extract_lane, u32x4_splat, v128_and, v128_any_true};
+        use core::arch::wasm32::{
+            i32x4_sub, u32x4, u32x4_eq, u32x4_extract_lane, u32x4_splat, v128_and, v128_any_true,
+        };
         let vector = |[a, b, c, d]: [u32; KEYS]| u32x4(a, b, c, d);
         let equals = |at: usize| u32x4_eq(vector(self.words[at]), u32x4_splat(words[at]));
         let found = v128_and(v128_and(equals(0), equals(1)), equals(2));
@@ -505,7 +515,8 @@ mod tests {
         crate::spans::spans(&text, &[0, text.len() as u32], ' ', |starts, ends| counter.add_spans(&text, starts, ends));
         counter.forget();
         let Rows { keys: VarData { offsets, bytes }, counts } = counter.done;
-        let key = |at: usize| String::from_utf8_lossy(&bytes[offsets[at] as usize..offsets[at + 1] as usize]).into_owned();
+        let key =
+            |at: usize| String::from_utf8_lossy(&bytes[offsets[at] as usize..offsets[at + 1] as usize]).into_owned();
         ((0..counts.len()).map(|at| (key(at), counts[at])).collect(), counter.buckets.len())
     }
 

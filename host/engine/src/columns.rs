@@ -312,7 +312,8 @@ impl Column {
                     let field = [Arc::new(field.clone())];
                     return Ok(key::decode(node, &field, rows)?.remove(0));
                 }
-                let (offsets, data) = gather_bytes(node, "a column of state", rows, |row, data| data.extend_from_slice(row))?;
+                let (offsets, data) =
+                    gather_bytes(node, "a column of state", rows, |row, data| data.extend_from_slice(row))?;
                 if *field.data_type() == DataType::Utf8 {
                     // Checked again all the same.
                     Arc::new(text::column(offsets, data, nulls).expect("every slot was put in from a text array"))

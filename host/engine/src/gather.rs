@@ -33,7 +33,9 @@ pub(crate) fn gather(node: &str, schema: &SchemaRef, parts: &[Part<'_>]) -> Resu
             _ if has_nulls => interleaved(&parts),
             DataType::Utf8 => texts(&parts, rows),
             DataType::Binary => binaries(&parts, rows),
-            data_type => with_primitive!(data_type, T => Ok(numbers::<T>(&parts, rows, data_type)), else interleaved(&parts)),
+            data_type => {
+                with_primitive!(data_type, T => Ok(numbers::<T>(&parts, rows, data_type)), else interleaved(&parts))
+            }
         };
         columns.push(gathered.map_err(Error::arrow(node))?);
     }
@@ -42,7 +44,8 @@ pub(crate) fn gather(node: &str, schema: &SchemaRef, parts: &[Part<'_>]) -> Resu
 
 fn interleaved(parts: &[(&ArrayRef, &[u32])]) -> Result<ArrayRef, ArrowError> {
     let columns: Vec<&dyn Array> = parts.iter().map(|(column, _)| column.as_ref()).collect();
-    let places = parts.iter().enumerate().flat_map(|(part, (_, rows))| rows.iter().map(move |row| (part, *row as usize)));
+    let places =
+        parts.iter().enumerate().flat_map(|(part, (_, rows))| rows.iter().map(move |row| (part, *row as usize)));
     interleave(&columns, &places.collect::<Vec<_>>())
 }
 

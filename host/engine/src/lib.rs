@@ -20,6 +20,7 @@ mod group;
 mod inspect;
 mod key;
 mod key_table;
+mod marks;
 mod operators;
 mod options;
 mod pool;

@@ -94,7 +94,8 @@ impl Shuffled {
                 Ok((rows, hashes))
             }
             Self::Spread { sources, .. } => {
-                let parts: Vec<Part<'_>> = sources.iter().map(|source| (&source.rows, source.rows_of(target))).collect();
+                let parts: Vec<Part<'_>> =
+                    sources.iter().map(|source| (&source.rows, source.rows_of(target))).collect();
                 let mut hashes = Vec::with_capacity(parts.iter().map(|(_, rows)| rows.len()).sum());
                 for (source, (_, rows)) in sources.iter().zip(&parts) {
                     hashes.extend(rows.iter().map(|row| source.hashes[*row as usize]));

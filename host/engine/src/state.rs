@@ -12,8 +12,9 @@ use millpond_core::{PartitionId, StateChange, StateDelta};
 use crate::columns::{self, ColumnStore, gather_bytes};
 use crate::error::{Error, Result};
 use crate::first::FirstSlots;
-use crate::key_table::KeyTable;
 use crate::key::{self, Keys};
+use crate::key_table::KeyTable;
+use crate::marks::Marks;
 
 /// Keyed state of one partition of a node.
 #[derive(Debug)]
@@ -25,17 +26,13 @@ pub(crate) struct KeyedState {
     value_schema: SchemaRef,
     /// What user code sees of the values.
     visible_schema: SchemaRef,
-    /// Of each slot: changed since the last commit.
-    dirty: Vec<bool>,
-    dirty_slots: Vec<u32>,
+    /// Slots that changed since the last commit.
+    dirty: Marks,
     /// Committed keys that were removed since the last commit.
     deleted: Vec<Vec<u8>>,
     /// The first keys of an order that someone asks for in every batch.
     first: Option<FirstSlots>,
 }
-
-/// When a slot in so many has changed, going through all is quicker than sorting those.
-const DENSE: usize = 32;
 
 impl KeyedState {
     /// Empty state; `schema` is key columns, then value columns.
@@ -49,8 +46,7 @@ impl KeyedState {
             values: ColumnStore::new(Arc::clone(&value_schema)),
             visible_schema: Arc::clone(&value_schema),
             value_schema,
-            dirty: Vec::new(),
-            dirty_slots: Vec::new(),
+            dirty: Marks::default(),
             deleted: Vec::new(),
             first: None,
         }
@@ -73,7 +69,7 @@ impl KeyedState {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes() + self.values.memory_bytes() + self.dirty.capacity()
+        self.keys.memory_bytes() + self.values.memory_bytes() + self.dirty.memory_bytes()
     }
 
     pub(crate) fn table(&self) -> &KeyTable {
@@ -95,7 +91,7 @@ impl KeyedState {
     /// Values and marks for every slot that the keys have.
     fn make_room(&mut self) {
         self.values.grow(self.keys.slots());
-        self.dirty.resize(self.keys.slots(), false);
+        self.dirty.grow(self.keys.slots());
     }
 
     /// Replaces values: row `row` of `batch` goes into slot `slot` for each pair.
@@ -104,12 +100,7 @@ impl KeyedState {
         if let Some(first) = &mut self.first {
             first.changed(batch.columns(), rows_to_slots, self.keys.slots());
         }
-        for (_, slot) in rows_to_slots {
-            if !self.dirty[*slot as usize] {
-                self.dirty[*slot as usize] = true;
-                self.dirty_slots.push(*slot);
-            }
-        }
+        rows_to_slots.iter().for_each(|(_, slot)| self.dirty.insert(*slot));
     }
 
     /// Removes a key. `stored`: it had values before this batch, so the store may know it.
@@ -118,7 +109,7 @@ impl KeyedState {
             self.deleted.push(self.keys.key(slot).to_vec());
         }
         // The slot may be given to another key, whose change must not be taken for this one's.
-        self.dirty[slot as usize] = false;
+        self.dirty.remove(slot);
         self.keys.remove(slot, self.hash(slot));
     }
 
@@ -147,16 +138,8 @@ impl KeyedState {
 
     /// What changed since the last call; `None` if nothing did.
     pub(crate) fn take_delta(&mut self) -> Result<Option<StateDelta>> {
-        // In the order of their slots, so that memory is read from front to back. A slot can be listed twice: freed, given away
-        // and changed again.
-        let dirty = &mut self.dirty;
-        let changed: Vec<u32> = if self.dirty_slots.len() * DENSE < dirty.len() {
-            self.dirty_slots.sort_unstable();
-            self.dirty_slots.drain(..).filter(|slot| std::mem::take(&mut dirty[*slot as usize])).collect()
-        } else {
-            self.dirty_slots.clear();
-            (0u32..).zip(dirty).filter_map(|(slot, dirty)| std::mem::take(dirty).then_some(slot)).collect()
-        };
+        // In the order of their slots, so that memory is read from front to back.
+        let changed = self.dirty.take();
         let mut deletes = std::mem::take(&mut self.deleted);
         // In order, so that a commit's bytes are the same on replay. A key can be removed twice between two commits.
         deletes.sort_unstable();
@@ -172,7 +155,7 @@ impl KeyedState {
 
     /// Drops the list of changes, for state that is not stored.
     pub(crate) fn forget_changes(&mut self) {
-        self.dirty_slots.drain(..).for_each(|slot| self.dirty[slot as usize] = false);
+        self.dirty.clear();
         self.deleted.clear();
     }
 

@@ -254,7 +254,8 @@ fn states_that_do_not_fit_are_refused() {
 
 #[test]
 fn initial_states_that_do_not_fit_are_refused() {
-    let update = |initial: RecordBatch| Operator::UpdateState { every_batch: false, with_keys: true, initial: Some(initial) };
+    let update =
+        |initial: RecordBatch| Operator::UpdateState { every_batch: false, with_keys: true, initial: Some(initial) };
     let twice = millpond_testkit::rows::pairs(&[("a", 1), ("b", 2), ("a", 3)]);
     refused_with(plan(update(twice.clone()), pairs(), 1), "MP0407", "rows 0 and 2 (from 0) of the initial state");
     let map = MapWithState { state: pairs(), timeout_ms: None, initial: Some(twice.clone()) };

@@ -15,8 +15,8 @@ use super::{BatchContext, NodeRef, Rows};
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::group::order_by_group;
-use crate::key_table::KeyTable;
 use crate::key::{Keys, null_keys};
+use crate::key_table::KeyTable;
 use crate::shuffle::Keyed;
 
 pub(crate) fn run(context: &BatchContext<'_>, node: NodeRef<'_>, inputs: Vec<(&Node, Rows)>) -> Result<Rows> {

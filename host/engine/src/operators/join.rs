@@ -29,8 +29,8 @@ use self::sizes::RowSizes;
 use super::{BatchContext, NodeRef, PARTITION_BYTES_MAX, Rows};
 use crate::error::{Error, Result};
 use crate::group::order_by_group;
-use crate::key_table::KeyTable;
 use crate::key::{Keys, null_keys};
+use crate::key_table::KeyTable;
 use crate::shuffle::{Keyed, concat};
 
 /// What a join may put out for one batch, approximately. A guess: several times what a batch usually is, and a quarter of the

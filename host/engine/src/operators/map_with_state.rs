@@ -126,7 +126,8 @@ impl Partition {
             return Ok(RecordBatch::new_empty(Arc::clone(&call.node.node.schema)));
         }
         let keys = touched.keys(call.keyed, &self.state, rows)?;
-        let Grouped { input, order } = touched.input(keys, call.keyed, &call.input_node.schema, &self.state, rows, None)?;
+        let Grouped { input, order } =
+            touched.input(keys, call.keyed, &call.input_node.schema, &self.state, rows, None)?;
         let task = call.context.task(call.partition, call.context.parallelism);
         let output = call.context.function.map_with_state(call.node.id, &task, &input).map_err(Error::user_code)?;
         self.take_over(call, &touched, &output)?;

@@ -15,6 +15,7 @@ use crate::columns;
 use crate::error::{Error, Result};
 use crate::group::{Groups, order_by_group};
 use crate::key::Keys;
+use crate::segmented::Segmented;
 use crate::shuffle::Keyed;
 use crate::state::KeyedState;
 
@@ -22,7 +23,7 @@ use crate::state::KeyedState;
 #[derive(Debug, Default)]
 pub(crate) struct Grouping {
     /// Of each slot, its group in the batch at hand, or `NO_GROUP`.
-    group_of_slot: Vec<u32>,
+    group_of_slot: Segmented<u32>,
 }
 
 const NO_GROUP: u32 = u32::MAX;
@@ -52,7 +53,7 @@ pub(crate) struct Grouped {
 
 impl Grouping {
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.group_of_slot.capacity() * 4
+        self.group_of_slot.memory_bytes()
     }
 
     /// Finds or makes the slot of every key in the batch and sorts rows into groups, one per slot. `end` must follow.
@@ -65,7 +66,7 @@ impl Grouping {
     ) -> Result<Touched> {
         let keys = Keys::of(keyed.node, keyed.schema, keyed.key_columns, rows)?;
         let (slots, new) = state.insert_all(&keys, hashes);
-        self.group_of_slot.resize(state.table().slots(), NO_GROUP);
+        self.group_of_slot.grow(state.table().slots(), NO_GROUP);
         // Whether a key has come before is hard to foresee, so no branch asks for it: every row is written down as if its key were new, and
         // the next one over it if it was not.
         let count = slots.len();

@@ -165,7 +165,8 @@ impl Partition {
             true => touched.keys(update.keyed(), &self.state, rows)?,
             false => columns::batch(name, &Arc::new(Schema::empty()), Vec::new(), touched.slots.len())?,
         };
-        let input = touched.input(keys, update.keyed(), &update.input_node.schema, &self.state, rows, update.merged)?.input;
+        let input =
+            touched.input(keys, update.keyed(), &update.input_node.schema, &self.state, rows, update.merged)?.input;
         let task = update.context.task(update.partition, update.context.parallelism);
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
         let mut kept = Vec::with_capacity(touched.slots.len());

@@ -439,7 +439,8 @@ fn what_a_failed_batch_added_is_gone() {
 
 #[test]
 fn second_run_goes_on_where_the_first_stopped() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     let first = world.run(2).unwrap();
     assert_eq!((first.batches, first.rows_in, first.rows_out, first.state_keys), (1, 1, 1, 1));
@@ -453,7 +454,8 @@ fn second_run_goes_on_where_the_first_stopped() {
 
 #[test]
 fn failed_commit_leaves_nothing_behind() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)], vec![("a".to_owned(), 1)]], 1);
     world.store.fail_at(Epoch(2));
     let error = world.run(2).unwrap_err();
@@ -466,7 +468,8 @@ fn failed_commit_leaves_nothing_behind() {
 
 #[test]
 fn failed_sink_commits_nothing() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.sink.fail_at(BatchTime(START + 1000));
     assert!(world.run(1).is_err());
@@ -475,7 +478,8 @@ fn failed_sink_commits_nothing() {
 
 #[test]
 fn output_appears_with_its_commit() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let mut world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.commit_every = 2;
     world.push_all(&[vec![("a".to_owned(), 1)], vec![("a".to_owned(), 1)], vec![("a".to_owned(), 1)]], 1);
     let mut runner = world.runner(1).unwrap();
@@ -490,7 +494,8 @@ fn output_appears_with_its_commit() {
 
 #[test]
 fn bad_record_is_skipped_or_fails_the_job() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let mut world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.script.push_bad("a.csv line 3", "two fields instead of three");
     assert_eq!(world.run(1).unwrap().bad_records, 1);
     let reported = |report: &Report| matches!(report, Report::BadRecord { place, .. } if place == "a.csv line 3");
@@ -546,7 +551,8 @@ fn sum_overflow_names_the_key() {
 
 #[test]
 fn changed_state_columns_are_refused() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let mut world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.run(1).unwrap();
     let renamed = pair_schema("key", "total");
@@ -650,7 +656,8 @@ fn update_mode_needs_a_key() {
 
 #[test]
 fn continuous_job_makes_a_batch_every_interval_and_stops_when_told() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let mut world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.trigger = Trigger::Continuous;
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     let mut runner = world.runner(1).unwrap();
@@ -673,7 +680,8 @@ fn continuous_job_makes_a_batch_every_interval_and_stops_when_told() {
 
 #[test]
 fn restart_leaves_out_batch_times_that_have_passed() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let mut world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.run(1).unwrap();
     world.trigger = Trigger::Continuous;
@@ -697,7 +705,9 @@ fn restart_leaves_out_batch_times_that_have_passed() {
 fn three_jobs_share_a_pool_and_one_fails() {
     let pool = Arc::new(ComputePool::try_new(2).unwrap());
     let worlds: Vec<World> = (0..3)
-        .map(|_| World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing()))
+        .map(|_| {
+            World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing())
+        })
         .collect();
     worlds.iter().for_each(|world| world.push_all(&vec![vec![("a".to_owned(), 1)]; 20], 2));
     worlds[1].store.fail_at(Epoch(7));
@@ -760,7 +770,8 @@ fn another_merge_does_not_go_on_with_the_state_of_the_last() {
 
 #[test]
 fn batch_times_ahead_of_the_clock_do_not_stop_a_continuous_job() {
-    let mut world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let mut world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.push_all(&vec![vec![("a".to_owned(), 1)]; 100], 1);
     assert_eq!(world.run(1).unwrap().batches, 100, "batch times are now 100 s ahead");
     world.trigger = Trigger::Continuous;
@@ -794,7 +805,8 @@ fn batch_times_ahead_of_the_clock_do_not_stop_a_continuous_job() {
 
 #[test]
 fn summary_counts_keys_also_when_there_was_nothing_to_do() {
-    let world = World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
+    let world =
+        World::new(plan(Operator::UpdateState { every_batch: false, with_keys: true, initial: None }), summing());
     world.push_all(&[vec![("a".to_owned(), 1)]], 1);
     world.run(1).unwrap();
     let second = world.run(1).unwrap();
