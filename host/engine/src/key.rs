@@ -39,6 +39,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::columns::integers;
 use crate::error::{Error, OFFSETS_MAX, Result};
+use crate::key_table::{Inline, inline_of};
 
 /// Encoded keys of the rows of a batch.
 #[derive(Clone, Debug)]
@@ -91,6 +92,12 @@ impl Keys {
 
     pub(crate) fn get(&self, row: usize) -> &[u8] {
         &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// The key as it is in the record of a table, if it is short.
+    #[inline]
+    pub(crate) fn inline(&self, row: usize) -> Option<Inline> {
+        inline_of(&self.bytes, self.offsets[row] as usize, self.offsets[row + 1] as usize)
     }
 
     pub(crate) fn hashes(&self) -> Vec<u64> {

@@ -25,18 +25,28 @@ pub(crate) struct KeyTable {
     hash_mask: Option<u64>,
 }
 
-/// A key: its bytes, padded with zeros, if they are few; else where they lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A key of a slot, and what the caller keeps beside it. Four to a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
 struct KeyRecord {
-    /// `VACANT` marks a slot without a key.
-    length: u32,
-    inline: [u8; INLINE_BYTES],
+    key: Inline,
+    mark: u32,
 }
 
-/// Longer keys lie apart. 12 bytes hold most words and ids, and make a record 16 bytes long.
-const INLINE_BYTES: usize = 12;
+/// A short key: its bytes, zeros behind them, and in the last byte how many they are. Of a long key where it lies.
+pub(crate) type Inline = [u8; 12];
 
-const VACANT: u32 = u32::MAX;
+/// Longer keys lie apart. So many bytes hold most words and ids.
+pub(crate) const INLINE_BYTES: usize = size_of::<Inline>() - 1;
+
+/// In place of the length: a long key. The first seven bytes are where it begins, the next four how many bytes it has.
+const LONG: u8 = 0xff;
+
+/// In place of the length: a slot without a key.
+const VACANT: u8 = 0xfe;
+
+/// The mark of a new key.
+pub(crate) const NO_MARK: u32 = u32::MAX;
 
 /// Below this many bytes of garbage compaction is not worth its pass.
 const GARBAGE_BYTES_MIN: usize = 64 * 1024;
@@ -49,47 +59,67 @@ const ROWS_AT_ONCE: usize = 16;
 const NO_SLOT: u32 = u32::MAX;
 
 impl KeyRecord {
-    /// A short key.
-    #[inline]
-    fn short(key: &[u8]) -> Self {
-        let (low, high) = padded(key);
-        let mut inline = [0; INLINE_BYTES];
-        inline[..8].copy_from_slice(&low.to_le_bytes());
-        inline[8..].copy_from_slice(&high.to_le_bytes());
-        Self { length: key.len() as u32, inline }
-    }
+    const NONE: Self = Self { key: [0; size_of::<Inline>()], mark: NO_MARK };
 
     /// A key that begins at `start` of the table's bytes.
-    fn long(key: &[u8], start: usize) -> Self {
-        let mut inline = [0; INLINE_BYTES];
-        inline[..8].copy_from_slice(&(start as u64).to_le_bytes());
-        Self { length: key.len() as u32, inline }
+    fn long(key: &[u8], start: usize, mark: u32) -> Self {
+        let bits = u128::from(LONG) << 88 | (key.len() as u128) << 56 | start as u128;
+        Self { key: inline_of_bits(bits), mark }
     }
 
     fn is_long(&self) -> bool {
-        self.length as usize > INLINE_BYTES && self.length != VACANT
+        self.key[INLINE_BYTES] == LONG
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.key[INLINE_BYTES] == VACANT
+    }
+
+    /// Bytes of a short key.
+    fn length(&self) -> usize {
+        usize::from(self.key[INLINE_BYTES]).min(INLINE_BYTES)
     }
 
     /// Where a long key lies.
     fn range(&self) -> std::ops::Range<usize> {
-        let start = self.inline.first_chunk::<8>().map_or(0, |start| u64::from_le_bytes(*start)) as usize;
-        start..start + self.length as usize
+        let mut bits = [0; 16];
+        bits[..self.key.len()].copy_from_slice(&self.key);
+        let bits = u128::from_le_bytes(bits);
+        let start = (bits & (1 << 56) - 1) as usize;
+        start..start + (bits >> 56) as u32 as usize
     }
 }
 
-/// Up to 12 bytes as two numbers, zeros behind them. Without a loop: overlapping reads fall on the same bits.
-#[inline]
-fn padded(key: &[u8]) -> (u64, u32) {
-    let length = key.len();
-    if let (Some(first), Some(last)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-        let last = u64::from_le_bytes(*last) >> 8 >> ((15 - length.min(15)) * 8);
-        (u64::from_le_bytes(*first), last as u32)
-    } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
-        let last = u64::from(u32::from_le_bytes(*last)) << ((length - 4) * 8);
-        (u64::from(u32::from_le_bytes(*first)) | last, 0)
-    } else {
-        (key.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0)
+fn inline_of_bits(bits: u128) -> Inline {
+    let [low, high] = [bits as u64, (bits >> 64) as u64];
+    let mut inline = [0; size_of::<Inline>()];
+    inline[..8].copy_from_slice(&low.to_le_bytes());
+    inline[8..].copy_from_slice(&(high as u32).to_le_bytes());
+    inline
+}
+
+/// By length: which bits of a short key's record are the key's.
+static MASKS: [u128; INLINE_BYTES + 1] = {
+    let mut masks = [0; INLINE_BYTES + 1];
+    let mut length = 1;
+    while length <= INLINE_BYTES {
+        masks[length] = u128::MAX >> (128 - 8 * length);
+        length += 1;
     }
+    masks
+};
+
+/// The key `bytes[start..end]` as it lies in its record, if it is short. It is read with what stands behind it, and that is masked out: no branch
+/// depends on how long it is.
+#[inline]
+pub(crate) fn inline_of(bytes: &[u8], start: usize, end: usize) -> Option<Inline> {
+    let length = end - start;
+    let mask = MASKS.get(length)?;
+    let bits = match bytes.get(start..start + 16).and_then(<[u8]>::first_chunk::<16>) {
+        Some(chunk) => u128::from_le_bytes(*chunk) & mask,
+        None => bytes[start..end].iter().rev().fold(0, |bits, byte| bits << 8 | u128::from(*byte)),
+    };
+    Some(inline_of_bits(bits | (length as u128) << 88))
 }
 
 /// Where the keys of a few rows most likely are.
@@ -100,7 +130,7 @@ struct Guesses {
 
 impl Guesses {
     fn new() -> Self {
-        Self { slots: [NO_SLOT; ROWS_AT_ONCE], records: [KeyRecord::short(&[]); ROWS_AT_ONCE] }
+        Self { slots: [NO_SLOT; ROWS_AT_ONCE], records: [KeyRecord::NONE; ROWS_AT_ONCE] }
     }
 
     /// Reads places and records of the next rows, all before any is needed.
@@ -118,9 +148,8 @@ impl Guesses {
 
     /// The slot of the row, if the guess was right.
     #[inline]
-    fn confirmed(&self, index: usize, key: &[u8]) -> Option<u32> {
-        let is_right =
-            self.slots[index] != NO_SLOT && key.len() <= INLINE_BYTES && self.records[index] == KeyRecord::short(key);
+    fn confirmed(&self, index: usize, key: Option<&Inline>) -> Option<u32> {
+        let is_right = self.slots[index] != NO_SLOT && key.is_some_and(|key| self.records[index].key == *key);
         is_right.then(|| self.slots[index])
     }
 }
@@ -148,37 +177,59 @@ impl KeyTable {
 
     #[cfg(test)]
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.probe(hash, key).ok()
+        self.probe(hash, key, inline_of(key, 0, key.len()).as_ref()).ok()
     }
 
     /// The key's slot, and whether it is new.
-    #[inline]
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8]) -> (u32, bool) {
-        match self.probe(hash, key) {
+        self.insert_inline(hash, key, inline_of(key, 0, key.len()).as_ref())
+    }
+
+    #[inline]
+    fn insert_inline(&mut self, hash: u64, key: &[u8], inline: Option<&Inline>) -> (u32, bool) {
+        match self.probe(hash, key, inline) {
             Ok(slot) => (slot, false),
-            Err(place) => (self.insert_new(place, hash, key), true),
+            Err(place) => (self.insert_new(place, hash, key, inline), true),
         }
     }
 
-    /// Slots of many keys, and whether they are new. The same as `insert` one by one, and quicker for a table that is larger than
-    /// the caches: places and records of a few rows are asked for at the same time, before any of them is needed.
+    /// Slots of many keys, and whether they are new.
     pub(crate) fn insert_all(&mut self, keys: &Keys, hashes: &[u64]) -> (Vec<u32>, Vec<bool>) {
-        let mut slots = Vec::with_capacity(hashes.len());
-        let mut new = Vec::with_capacity(hashes.len());
+        let (mut slots, mut new) = (Vec::with_capacity(hashes.len()), Vec::with_capacity(hashes.len()));
+        self.insert_each(keys, hashes, |_, slot, is_new, _| {
+            slots.push(slot);
+            new.push(is_new);
+        });
+        (slots, new)
+    }
+
+    /// Inserts many keys; `each` gets the row, its slot, whether it is new, and its mark, which may be written. The same as `insert` one by one,
+    /// and quicker for a table that is larger than the caches: places and records of a few rows are asked for at the same time, before
+    /// any of them is needed.
+    pub(crate) fn insert_each(&mut self, keys: &Keys, hashes: &[u64], mut each: impl FnMut(u32, u32, bool, &mut u32)) {
         let mut guesses = Guesses::new();
-        for (number, hashes) in hashes.chunks(ROWS_AT_ONCE).enumerate() {
+        let mut row = 0;
+        for hashes in hashes.chunks(ROWS_AT_ONCE) {
             guesses.look(self, hashes);
             for (index, hash) in hashes.iter().enumerate() {
-                let key = keys.get(number * ROWS_AT_ONCE + index);
-                let (slot, is_new) = match guesses.confirmed(index, key) {
+                let inline = keys.inline(row);
+                let (slot, is_new) = match guesses.confirmed(index, inline.as_ref()) {
                     Some(slot) => (slot, false),
-                    None => self.insert(*hash, key),
+                    None => self.insert_inline(*hash, keys.get(row), inline.as_ref()),
                 };
-                slots.push(slot);
-                new.push(is_new);
+                each(row as u32, slot, is_new, &mut self.keys[slot as usize].mark);
+                row += 1;
             }
         }
-        (slots, new)
+    }
+
+    /// What is kept beside a slot's key; [`NO_MARK`] at first.
+    pub(crate) fn mark(&self, slot: u32) -> u32 {
+        self.keys[slot as usize].mark
+    }
+
+    pub(crate) fn set_mark(&mut self, slot: u32, mark: u32) {
+        self.keys[slot as usize].mark = mark;
     }
 
     /// Slots of many keys, as `insert_all` looks them up; of one that is not there, the number past the last slot.
@@ -189,31 +240,32 @@ impl KeyTable {
         for (number, hashes) in hashes.chunks(ROWS_AT_ONCE).enumerate() {
             guesses.look(self, hashes);
             for (index, hash) in hashes.iter().enumerate() {
-                let key = keys.get(number * ROWS_AT_ONCE + index);
-                let slot = guesses.confirmed(index, key).or_else(|| self.probe(*hash, key).ok());
+                let row = number * ROWS_AT_ONCE + index;
+                let inline = keys.inline(row);
+                let confirmed = guesses.confirmed(index, inline.as_ref());
+                let slot = confirmed.or_else(|| self.probe(*hash, keys.get(row), inline.as_ref()).ok());
                 slots.push(slot.unwrap_or(nothing));
             }
         }
         slots
     }
 
-    /// The key's slot, or the place where that would be put.
+    /// The key's slot, or the place where that would be put. `inline`: the key as it is in a record, if it is short.
     #[inline]
-    fn probe(&self, hash: u64, key: &[u8]) -> Result<u32, usize> {
-        let wanted = if key.len() <= INLINE_BYTES { Some(KeyRecord::short(key)) } else { None };
-        self.places.find(hash, |slot| match &wanted {
-            Some(wanted) => self.keys[slot as usize] == *wanted,
+    fn probe(&self, hash: u64, key: &[u8], inline: Option<&Inline>) -> Result<u32, usize> {
+        self.places.find(hash, |slot| match inline {
+            Some(inline) => self.keys[slot as usize].key == *inline,
             None => self.key(slot) == key,
         })
     }
 
-    fn insert_new(&mut self, place: usize, hash: u64, key: &[u8]) -> u32 {
-        let record = if key.len() <= INLINE_BYTES {
-            KeyRecord::short(key)
+    fn insert_new(&mut self, place: usize, hash: u64, key: &[u8], inline: Option<&Inline>) -> u32 {
+        let record = if let Some(inline) = inline {
+            KeyRecord { key: *inline, mark: NO_MARK }
         } else {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(key);
-            KeyRecord::long(key, start)
+            KeyRecord::long(key, start, NO_MARK)
         };
         let slot = if let Some(slot) = self.free.pop() {
             self.keys[slot as usize] = record;
@@ -248,14 +300,14 @@ impl KeyTable {
     /// Removes the key in `slot`, which has this hash; the slot may be given to another key.
     pub(crate) fn remove(&mut self, slot: u32, hash: u64) {
         let record = self.keys[slot as usize];
-        assert!(record.length != VACANT, "a key is removed once");
+        assert!(!record.is_vacant(), "a key is removed once");
         let mut places = std::mem::take(&mut self.places);
         places.remove(hash, slot, |slot| self.hash(slot));
         self.places = places;
         if record.is_long() {
-            self.garbage += record.length as usize;
+            self.garbage += record.range().len();
         }
-        self.keys[slot as usize].length = VACANT;
+        self.keys[slot as usize].key[INLINE_BYTES] = VACANT;
         self.free.push(slot);
         if self.garbage > GARBAGE_BYTES_MIN && self.garbage * 2 > self.bytes.len() {
             self.compact();
@@ -265,7 +317,7 @@ impl KeyTable {
     #[inline]
     pub(crate) fn key(&self, slot: u32) -> &[u8] {
         let record = &self.keys[slot as usize];
-        if record.is_long() { &self.bytes[record.range()] } else { &record.inline[..record.length as usize] }
+        if record.is_long() { &self.bytes[record.range()] } else { &record.key[..record.length()] }
     }
 
     /// Appends the key's bytes. A short one is copied as it lies in its record, padding and all, which is cut off again: a copy of a
@@ -276,19 +328,19 @@ impl KeyTable {
         if record.is_long() {
             bytes.extend_from_slice(&self.bytes[record.range()]);
         } else {
-            let end = bytes.len() + record.length as usize;
-            bytes.extend_from_slice(&record.inline);
+            let end = bytes.len() + record.length();
+            bytes.extend_from_slice(&record.key);
             bytes.truncate(end);
         }
     }
 
     pub(crate) fn is_occupied(&self, slot: u32) -> bool {
-        self.keys.get(slot as usize).is_some_and(|record| record.length != VACANT)
+        self.keys.get(slot as usize).is_some_and(|record| !record.is_vacant())
     }
 
     /// Slots that have a key, ascending.
     pub(crate) fn occupied(&self) -> impl Iterator<Item = u32> {
-        self.keys.iter().zip(0u32..).filter(|(record, _)| record.length != VACANT).map(|(_, slot)| slot)
+        self.keys.iter().zip(0u32..).filter(|(record, _)| !record.is_vacant()).map(|(_, slot)| slot)
     }
 
     fn compact(&mut self) {
@@ -297,7 +349,7 @@ impl KeyTable {
             let range = record.range();
             let start = bytes.len();
             bytes.extend_from_slice(&self.bytes[range.clone()]);
-            *record = KeyRecord::long(&self.bytes[range], start);
+            *record = KeyRecord::long(&self.bytes[range], start, record.mark);
         }
         self.bytes = bytes;
         self.garbage = 0;
@@ -366,11 +418,24 @@ mod tests {
         }
 
         #[test]
-        fn padding_keeps_every_byte(key in proptest::collection::vec(any::<u8>(), 0..=INLINE_BYTES)) {
-            let mut expected = key.clone();
-            expected.resize(INLINE_BYTES, 0);
-            let record = KeyRecord::short(&key);
-            prop_assert_eq!((record.length as usize, record.inline.to_vec()), (key.len(), expected));
+        fn a_record_has_every_byte_of_a_short_key(
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+            at in any::<[proptest::sample::Index; 2]>(),
+        ) {
+            let [left, right] = at.map(|at| at.index(bytes.len() + 1));
+            let (start, end) = (left.min(right), left.max(right));
+            let mut expected = bytes[start..end].to_vec();
+            expected.resize(INLINE_BYTES.max(end - start), 0);
+            expected.push((end - start) as u8);
+            let found = inline_of(&bytes, start, end);
+            prop_assert_eq!(found.map(Vec::from), (end - start <= INLINE_BYTES).then_some(expected));
+        }
+
+        #[test]
+        fn a_record_says_where_a_long_key_lies(start in 0usize..1 << 56, length in INLINE_BYTES + 1..5000) {
+            let record = KeyRecord::long(&vec![1; length], start, 7);
+            prop_assert!(record.is_long() && !record.is_vacant());
+            prop_assert_eq!(record.range(), start..start + length);
         }
     }
 

@@ -88,6 +88,16 @@ impl KeyedState {
         (slots, new)
     }
 
+    /// Inserts many keys; see [`KeyTable::insert_each`]. A new key's values mean nothing until `put`.
+    pub(crate) fn insert_each(&mut self, keys: &Keys, hashes: &[u64], each: impl FnMut(u32, u32, bool, &mut u32)) {
+        self.keys.insert_each(keys, hashes, each);
+        self.make_room();
+    }
+
+    pub(crate) fn set_mark(&mut self, slot: u32, mark: u32) {
+        self.keys.set_mark(slot, mark);
+    }
+
     /// Values and marks for every slot that the keys have.
     fn make_room(&mut self) {
         self.values.grow(self.keys.slots());

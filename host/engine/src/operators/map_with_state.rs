@@ -16,7 +16,7 @@ use millpond_core::store::NodeState;
 use millpond_core::{BatchTime, MapOutput, Node, PartitionBatch, PartitionId, StateDelta, UserFunction, plan};
 
 use super::expiry::Expiry;
-use super::touched::{Grouped, Grouping, Touched};
+use super::touched::{Grouped, Touched};
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
 use crate::columns;
 use crate::error::{Error, Result};
@@ -40,7 +40,6 @@ pub(crate) struct MapWithState {
 struct Partition {
     state: KeyedState,
     expiry: Expiry,
-    grouping: Grouping,
     /// What changed, made ready for the commit that follows.
     delta: Option<StateDelta>,
 }
@@ -54,7 +53,7 @@ impl MapWithState {
         let partition = |_| {
             let mut state = KeyedState::new(&node.name, &schema, key_columns);
             state.hide_last();
-            Partition { state, expiry: Expiry::default(), grouping: Grouping::default(), delta: None }
+            Partition { state, expiry: Expiry::default(), delta: None }
         };
         let partitions = (0..parallelism).map(partition).collect();
         Self { settings: settings.clone(), key_columns, has_begun: false, is_known: false, partitions }
@@ -159,19 +158,19 @@ impl Partition {
 
     /// The keys of the batch, and behind them those that time out.
     fn touch(&mut self, call: &Call<'_>, rows: &RecordBatch, hashes: &[u64]) -> Result<Touched> {
-        let mut touched = self.grouping.begin(call.keyed, &mut self.state, rows, hashes)?;
+        let mut touched = Touched::begin(call.keyed, &mut self.state, rows, hashes)?;
         if let Some(timeout_ms) = call.timeout_ms {
             let time = call.context.batch_time;
-            let (state, grouping) = (&self.state, &self.grouping);
+            let state = &self.state;
             let expired = self.expiry.expired(time.minus_ms(timeout_ms), |slot| {
                 // Any row renews its key, and all rows of the batch come first.
-                if grouping.has(slot) { Some(time) } else { last_touched(state, slot) }
+                if Touched::has(slot, state) { Some(time) } else { last_touched(state, slot) }
             });
             for slot in expired {
-                self.grouping.add(slot, true, &mut touched);
+                touched.add(slot, &mut self.state);
             }
         }
-        self.grouping.end(&touched);
+        touched.end(&mut self.state);
         Ok(touched)
     }
 
@@ -268,9 +267,7 @@ impl Stateful for MapWithState {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let bytes = |partition: &Partition| {
-            partition.state.memory_bytes() + partition.grouping.memory_bytes() + partition.expiry.memory_bytes()
-        };
+        let bytes = |partition: &Partition| partition.state.memory_bytes() + partition.expiry.memory_bytes();
         self.partitions.iter().map(|partition| bytes(partition) as u64).sum()
     }
 }

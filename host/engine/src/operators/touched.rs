@@ -15,18 +15,9 @@ use crate::columns;
 use crate::error::{Error, Result};
 use crate::group::{Groups, order_by_group};
 use crate::key::Keys;
-use crate::segmented::Segmented;
+use crate::key_table::NO_MARK;
 use crate::shuffle::Keyed;
 use crate::state::KeyedState;
-
-/// Makes groups, one a slot.
-#[derive(Debug, Default)]
-pub(crate) struct Grouping {
-    /// Of each slot, its group in the batch at hand, or `NO_GROUP`.
-    group_of_slot: Segmented<u32>,
-}
-
-const NO_GROUP: u32 = u32::MAX;
 
 /// The keys that the plugin is called for, one group each.
 pub(crate) struct Touched {
@@ -51,64 +42,49 @@ pub(crate) struct Grouped {
     pub(crate) order: Option<Vec<u32>>,
 }
 
-impl Grouping {
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.group_of_slot.memory_bytes()
-    }
-
-    /// Finds or makes the slot of every key in the batch and sorts rows into groups, one per slot. `end` must follow.
-    pub(crate) fn begin(
-        &mut self,
-        keyed: Keyed<'_>,
-        state: &mut KeyedState,
-        rows: &RecordBatch,
-        hashes: &[u64],
-    ) -> Result<Touched> {
+impl Touched {
+    /// Finds or makes the slot of every key in the batch and sorts rows into groups, one a slot. `end` must follow.
+    pub(crate) fn begin(keyed: Keyed<'_>, state: &mut KeyedState, rows: &RecordBatch, hashes: &[u64]) -> Result<Self> {
         let keys = Keys::of(keyed.node, keyed.schema, keyed.key_columns, rows)?;
-        let (slots, new) = state.insert_all(&keys, hashes);
-        self.group_of_slot.grow(state.table().slots(), NO_GROUP);
         // Whether a key has come before is hard to foresee, so no branch asks for it: every row is written down as if its key were new, and
         // the next one over it if it was not.
-        let count = slots.len();
-        let (mut touched, mut present, mut first_row) = (vec![0; count], vec![false; count], vec![0; count]);
+        let count = rows.num_rows();
+        let (mut slots, mut present, mut first_row) = (vec![0; count], vec![false; count], vec![0; count]);
         let mut group_of_row = Vec::with_capacity(count);
         let mut groups = 0;
-        for (row, (slot, new)) in (0u32..).zip(slots.into_iter().zip(new)) {
-            let group = &mut self.group_of_slot[slot as usize];
-            let is_first = *group == NO_GROUP;
+        // The mark of a key is its group in the batch at hand.
+        state.insert_each(&keys, hashes, |row, slot, is_new, group| {
+            let is_first = *group == NO_MARK;
             *group = if is_first { groups as u32 } else { *group };
             group_of_row.push(*group);
-            (touched[groups], present[groups], first_row[groups]) = (slot, !new, row);
+            (slots[groups], present[groups], first_row[groups]) = (slot, !is_new, row);
             groups += usize::from(is_first);
-        }
-        touched.truncate(groups);
+        });
+        slots.truncate(groups);
         present.truncate(groups);
         first_row.truncate(groups);
-        Ok(Touched { slots: touched, groups: Groups { group_of_row, first_row }, present })
+        Ok(Self { slots, groups: Groups { group_of_row, first_row }, present })
     }
 
-    /// The group of a slot; a new one, without rows, if it has none.
-    pub(crate) fn add(&mut self, slot: u32, present: bool, touched: &mut Touched) -> u32 {
-        let group = &mut self.group_of_slot[slot as usize];
-        if *group == NO_GROUP {
-            *group = touched.slots.len() as u32;
-            touched.slots.push(slot);
-            touched.present.push(present);
+    /// Adds a key that has state as a group without rows, unless it is there.
+    pub(crate) fn add(&mut self, slot: u32, state: &mut KeyedState) {
+        if !Self::has(slot, state) {
+            state.set_mark(slot, self.slots.len() as u32);
+            self.slots.push(slot);
+            self.present.push(true);
         }
-        *group
     }
 
-    pub(crate) fn has(&self, slot: u32) -> bool {
-        self.group_of_slot[slot as usize] != NO_GROUP
+    /// Whether a slot has a group.
+    pub(crate) fn has(slot: u32, state: &KeyedState) -> bool {
+        state.table().mark(slot) != NO_MARK
     }
 
-    /// Forgets the groups.
-    pub(crate) fn end(&mut self, touched: &Touched) {
-        touched.slots.iter().for_each(|slot| self.group_of_slot[*slot as usize] = NO_GROUP);
+    /// All keys are there.
+    pub(crate) fn end(&self, state: &mut KeyedState) {
+        self.slots.iter().for_each(|slot| state.set_mark(*slot, NO_MARK));
     }
-}
 
-impl Touched {
     /// How many groups have rows; they come first.
     pub(crate) fn with_rows(&self) -> usize {
         self.groups.len()

@@ -15,7 +15,7 @@ use millpond_core::plan::{ColumnMerge, Sort};
 use millpond_core::store::NodeState;
 use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UserFunction};
 
-use super::touched::{Grouping, Merged, Touched};
+use super::touched::{Merged, Touched};
 use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
 use crate::columns;
 use crate::error::{Error, Result};
@@ -59,7 +59,6 @@ struct Partition {
     state: KeyedState,
     /// What changed, made ready for the commit that follows.
     delta: Option<StateDelta>,
-    grouping: Grouping,
 }
 
 impl UpdateState {
@@ -75,7 +74,7 @@ impl UpdateState {
             if let Wanted::First(sort) = &wanted {
                 state.follow(sort);
             }
-            Partition { state, delta: None, grouping: Grouping::default() }
+            Partition { state, delta: None }
         };
         let partitions = (0..parallelism).map(partition).collect();
         Self { calls, initial, has_begun: false, is_known: false, wanted, partitions }
@@ -148,13 +147,13 @@ impl Partition {
 
     /// The keys of the batch; if the plugin is called for every key, the others behind them.
     fn touch(&mut self, update: &Update<'_>, rows: &RecordBatch, hashes: &[u64]) -> Result<Touched> {
-        let mut touched = self.grouping.begin(update.keyed(), &mut self.state, rows, hashes)?;
+        let mut touched = Touched::begin(update.keyed(), &mut self.state, rows, hashes)?;
         if update.calls.every_batch {
-            for slot in self.state.table().occupied() {
-                self.grouping.add(slot, true, &mut touched);
+            for slot in self.state.table().occupied().collect::<Vec<_>>() {
+                touched.add(slot, &mut self.state);
             }
         }
-        self.grouping.end(&touched);
+        touched.end(&mut self.state);
         Ok(touched)
     }
 
@@ -230,7 +229,7 @@ impl Stateful for UpdateState {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let bytes = |partition: &Partition| partition.state.memory_bytes() + partition.grouping.memory_bytes();
+        let bytes = |partition: &Partition| partition.state.memory_bytes();
         self.partitions.iter().map(|partition| bytes(partition) as u64).sum()
     }
 }
