@@ -39,6 +39,10 @@ impl Marks {
         self.marks[number as usize / BITS] &= !(1 << (number as usize % BITS));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ones().all(|(_, marks)| marks == 0)
+    }
+
     /// Takes all marks off; gives the numbers that had one, ascending.
     pub(crate) fn take(&mut self) -> Vec<u32> {
         let mut numbers = Vec::with_capacity(self.ones().map(|(_, marks)| marks.count_ones() as usize).sum());
@@ -93,6 +97,7 @@ mod tests {
             let mut model = BTreeSet::new();
             for (number, step) in steps {
                 marks.grow(number as usize + 1);
+                prop_assert_eq!(marks.is_empty(), model.is_empty());
                 match step {
                     0 => {
                         marks.remove(number);

@@ -106,11 +106,21 @@ impl KeyedState {
 
     /// Replaces values: row `row` of `batch` goes into slot `slot` for each pair.
     pub(crate) fn put(&mut self, batch: &RecordBatch, rows_to_slots: &[(u32, u32)]) {
+        self.put_unmarked(batch, rows_to_slots);
+        rows_to_slots.iter().for_each(|(_, slot)| self.dirty.insert(*slot));
+    }
+
+    /// The same for changes that [`delta_of`](Self::delta_of) is told of.
+    pub(crate) fn put_unmarked(&mut self, batch: &RecordBatch, rows_to_slots: &[(u32, u32)]) {
         self.values.scatter(batch, rows_to_slots);
         if let Some(first) = &mut self.first {
             first.changed(batch.columns(), rows_to_slots, self.keys.slots());
         }
-        rows_to_slots.iter().for_each(|(_, slot)| self.dirty.insert(*slot));
+    }
+
+    /// Whether nothing has changed since the last commit.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.deleted.is_empty() && self.dirty.is_empty()
     }
 
     /// Removes a key. `stored`: it had values before this batch, so the store may know it.
@@ -121,6 +131,12 @@ impl KeyedState {
         // The slot may be given to another key, whose change must not be taken for this one's.
         self.dirty.remove(slot);
         self.keys.remove(slot, self.hash(slot));
+    }
+
+    /// The batch under the names of the state's values.
+    pub(crate) fn as_values(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        columns::batch(&self.node, &self.value_schema, batch.columns().to_vec(), rows)
     }
 
     /// Values of these slots.
@@ -150,16 +166,23 @@ impl KeyedState {
     pub(crate) fn take_delta(&mut self) -> Result<Option<StateDelta>> {
         // In the order of their slots, so that memory is read from front to back.
         let changed = self.dirty.take();
+        let keys = binary(&self.node, changed.iter(), |slot, keys| self.keys.append_key(*slot, keys))?;
+        let values = self.values(&changed)?;
+        self.delta_of(keys, values)
+    }
+
+    /// The delta of a batch that was [clean](Self::is_clean) before, by the keys that changed and their values; what was removed is added.
+    /// Whoever has both at hand spares gathering them from all over the state.
+    pub(crate) fn delta_of(&mut self, keys: BinaryArray, values: RecordBatch) -> Result<Option<StateDelta>> {
         let mut deletes = std::mem::take(&mut self.deleted);
         // In order, so that a commit's bytes are the same on replay. A key can be removed twice between two commits.
         deletes.sort_unstable();
         deletes.dedup();
-        if changed.is_empty() && deletes.is_empty() {
+        if keys.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
-        let keys = binary(&self.node, changed.iter(), |slot, keys| self.keys.append_key(*slot, keys))?;
         let deletes = binary(&self.node, deletes.iter(), |key, keys| keys.extend_from_slice(key))?;
-        let change = StateChange::Keyed { deletes, keys, values: self.values(&changed)? };
+        let change = StateChange::Keyed { deletes, keys, values };
         Ok(Some(StateDelta { node: self.node.clone(), change }))
     }
 
@@ -222,7 +245,8 @@ impl KeyedState {
     }
 }
 
-fn binary<T>(
+/// Keys of a commit.
+pub(crate) fn binary<T>(
     node: &str,
     keys: impl ExactSizeIterator<Item = T>,
     append: impl Fn(T, &mut Vec<u8>),

@@ -26,6 +26,8 @@ pub(crate) struct Touched {
     groups: Groups,
     /// Whether the key had state before.
     pub(crate) present: Vec<bool>,
+    /// Of the batch's rows.
+    keys: Keys,
 }
 
 /// A reduce whose rows are merged here: the groups are there already.
@@ -63,7 +65,7 @@ impl Touched {
         slots.truncate(groups);
         present.truncate(groups);
         first_row.truncate(groups);
-        Ok(Self { slots, groups: Groups { group_of_row, first_row }, present })
+        Ok(Self { slots, groups: Groups { group_of_row, first_row }, present, keys })
     }
 
     /// Adds a key that has state as a group without rows, unless it is there.
@@ -88,6 +90,14 @@ impl Touched {
     /// How many groups have rows; they come first.
     pub(crate) fn with_rows(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Appends the key of a group. Most are in the batch, where they lie side by side.
+    pub(crate) fn append_key(&self, group: u32, state: &KeyedState, key: &mut Vec<u8>) {
+        match self.groups.first_row.get(group as usize) {
+            Some(row) => key.extend_from_slice(self.keys.get(*row as usize)),
+            None => state.table().append_key(self.slots[group as usize], key),
+        }
     }
 
     /// What the plugin is called with.

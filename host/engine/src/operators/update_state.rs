@@ -20,7 +20,7 @@ use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::shuffle::Keyed;
-use crate::state::KeyedState;
+use crate::state::{KeyedState, binary};
 
 /// State of an update-state node.
 pub(crate) struct UpdateState {
@@ -101,7 +101,7 @@ impl UpdateState {
                 let merged = merges.map(|merges| Merged { node: input_node, merges });
                 let update = Update { context, node, input_node, merged, calls, initial, wanted, partition };
                 let (rows, hashes) = state.update(&update, &rows, &hashes)?;
-                if context.is_commit {
+                if context.is_commit && state.delta.is_none() {
                     state.delta = state.state.take_delta()?;
                 }
                 Ok((PartitionBatch { partition, rows }, hashes))
@@ -168,6 +168,8 @@ impl Partition {
             touched.input(keys, update.keyed(), &update.input_node.schema, &self.state, rows, update.merged)?.input;
         let task = update.context.task(update.partition, update.context.parallelism);
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
+        // As a rule all that a commit has to write are this batch's answers, in their order.
+        let is_delta = update.context.is_commit && self.delta.is_none() && self.state.is_clean();
         let mut kept = Vec::with_capacity(touched.slots.len());
         let mut changed = Vec::new();
         for (group, slot) in touched.slots.iter().enumerate() {
@@ -182,7 +184,15 @@ impl Partition {
             let unchanged = |group: u32| touched.present[group as usize] && same[group as usize];
             changed = kept.iter().filter(|(group, _)| !unchanged(*group)).map(|(_, slot)| *slot).collect();
         }
-        self.state.put(&output.states, &kept);
+        if is_delta {
+            self.state.put_unmarked(&output.states, &kept);
+            let keys = binary(name, kept.iter(), |(group, _), keys| touched.append_key(*group, &self.state, keys))?;
+            let states =
+                self.state.as_values(filter_record_batch(&output.states, &output.keep).map_err(Error::arrow(name))?)?;
+            self.delta = self.state.delta_of(keys, states)?;
+        } else {
+            self.state.put(&output.states, &kept);
+        }
         Ok(changed)
     }
 }
