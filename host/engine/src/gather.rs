@@ -97,19 +97,24 @@ fn bytes<'a>(
     let mut gathered = Vec::with_capacity(end as usize + COPIED);
     for (offsets, bytes, rows) in sources {
         for row in rows {
-            let (start, end) = (offsets[*row as usize] as usize, offsets[*row as usize + 1] as usize);
-            // A copy of so many bytes is two instructions, any other a call; so a short row is copied with what stands behind it.
-            match bytes.get(start..start + COPIED).and_then(<[u8]>::first_chunk::<COPIED>) {
-                Some(chunk) if end - start <= COPIED => {
-                    let length = gathered.len() + end - start;
-                    gathered.extend_from_slice(chunk);
-                    gathered.truncate(length);
-                }
-                _ => gathered.extend_from_slice(&bytes[start..end]),
-            }
+            append(bytes, offsets[*row as usize] as usize, offsets[*row as usize + 1] as usize, &mut gathered);
         }
     }
     Ok((OffsetBuffer::new(ScalarBuffer::from(ends)), Buffer::from_vec(gathered)))
+}
+
+/// Appends `bytes[start..end]`.
+#[inline]
+pub(crate) fn append(bytes: &[u8], start: usize, end: usize, out: &mut Vec<u8>) {
+    // A copy of so many bytes is two instructions, any other a call; so a short row is copied with what stands behind it.
+    match bytes.get(start..start + COPIED).and_then(<[u8]>::first_chunk::<COPIED>) {
+        Some(chunk) if end - start <= COPIED => {
+            let length = out.len() + end - start;
+            out.extend_from_slice(chunk);
+            out.truncate(length);
+        }
+        _ => out.extend_from_slice(&bytes[start..end]),
+    }
 }
 
 #[cfg(test)]

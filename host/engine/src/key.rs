@@ -39,6 +39,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::columns::integers;
 use crate::error::{Error, OFFSETS_MAX, Result};
+use crate::gather;
 use crate::key_table::{Inline, inline_of};
 
 /// Encoded keys of the rows of a batch.
@@ -92,6 +93,12 @@ impl Keys {
 
     pub(crate) fn get(&self, row: usize) -> &[u8] {
         &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// Appends a key.
+    #[inline]
+    pub(crate) fn append(&self, row: usize, out: &mut Vec<u8>) {
+        gather::append(&self.bytes, self.offsets[row] as usize, self.offsets[row + 1] as usize, out);
     }
 
     /// The key as it is in the record of a table, if it is short.

@@ -136,8 +136,9 @@ impl Guesses {
     /// Reads places and records of the next rows, all before any is needed.
     #[inline]
     fn look(&mut self, table: &KeyTable, hashes: &[u64]) {
-        for (slot, hash) in self.slots.iter_mut().zip(hashes) {
-            *slot = table.places.guess(*hash);
+        let homes: [usize; ROWS_AT_ONCE] = table.places.touch(hashes.iter().copied());
+        for (slot, (home, hash)) in self.slots.iter_mut().zip(homes.iter().zip(hashes)) {
+            *slot = table.places.guess(*home, *hash);
         }
         for (record, slot) in self.records.iter_mut().zip(&self.slots) {
             if let Some(found) = table.keys.get(*slot as usize) {

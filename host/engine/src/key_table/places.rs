@@ -54,12 +54,25 @@ impl Places {
         (self.groups.len() * GROUP).wrapping_sub(1) as u32
     }
 
+    /// The groups where keys with these hashes are looked for first. Touches each of them and does nothing else, so that the memory works on
+    /// as many as it can at once.
+    #[inline]
+    pub(super) fn touch<const N: usize>(&self, hashes: impl Iterator<Item = u64>) -> [usize; N] {
+        let (mut homes, mut touched) = ([0; N], 0);
+        for (at, hash) in homes.iter_mut().zip(hashes) {
+            *at = home(hash, self.groups.len());
+            touched |= self.groups.get(*at).map_or(0, |group| group.entries[0]);
+        }
+        std::hint::black_box(touched);
+        homes
+    }
+
     /// The slot that a key with this hash most likely has; may be that of another key, or none. Looks only at the group where the key is looked
     /// for first.
     #[inline]
-    pub(super) fn guess(&self, hash: u64) -> u32 {
+    pub(super) fn guess(&self, home: usize, hash: u64) -> u32 {
         let mask = self.slot_mask();
-        let Some(group) = self.groups.get(home(hash, self.groups.len())) else { return u32::MAX };
+        let Some(group) = self.groups.get(home) else { return u32::MAX };
         let places = group.places_of(hash as u32 & !mask, !mask);
         // Of a vacant entry, too, this is no slot.
         let slot = (group.entries[first(places)] & mask).wrapping_sub(1);
@@ -116,6 +129,7 @@ impl Places {
                 *one = key;
                 count += 1;
             }
+            places.touch::<PUT_AT_ONCE>(some[..count].iter().map(|(_, hash)| *hash));
             for (slot, hash) in &some[..count] {
                 let place = places.vacancy(*hash);
                 places.put(place, *hash, *slot);

@@ -95,7 +95,7 @@ impl Touched {
     /// Appends the key of a group. Most are in the batch, where they lie side by side.
     pub(crate) fn append_key(&self, group: u32, state: &KeyedState, key: &mut Vec<u8>) {
         match self.groups.first_row.get(group as usize) {
-            Some(row) => key.extend_from_slice(self.keys.get(*row as usize)),
+            Some(row) => self.keys.append(*row as usize, key),
             None => state.table().append_key(self.slots[group as usize], key),
         }
     }
