@@ -118,9 +118,13 @@ impl KeyedState {
         }
     }
 
-    /// Whether nothing has changed since the last commit.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Whether no values have changed since the last commit, but for those that [`delta_of`](Self::delta_of) was told of.
     pub(crate) fn is_clean(&self) -> bool {
-        self.deleted.is_empty() && self.dirty.is_empty()
+        self.dirty.is_empty()
     }
 
     /// Removes a key. `stored`: it had values before this batch, so the store may know it.
@@ -134,7 +138,7 @@ impl KeyedState {
     }
 
     /// The batch under the names of the state's values.
-    pub(crate) fn as_values(&self, batch: RecordBatch) -> Result<RecordBatch> {
+    pub(crate) fn as_values(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         columns::batch(&self.node, &self.value_schema, batch.columns().to_vec(), rows)
     }
@@ -162,16 +166,26 @@ impl KeyedState {
         columns::batch(&self.node, schema, all, slots.len())
     }
 
+    /// Keys of a commit; `append` appends one.
+    pub(crate) fn binary<T>(
+        &self,
+        keys: impl ExactSizeIterator<Item = T>,
+        append: impl Fn(T, &mut Vec<u8>),
+    ) -> Result<BinaryArray> {
+        let (offsets, data) = gather_bytes(&self.node, "the keys of a commit", keys, append)?;
+        Ok(BinaryArray::new(offsets, data, None))
+    }
+
     /// What changed since the last call; `None` if nothing did.
     pub(crate) fn take_delta(&mut self) -> Result<Option<StateDelta>> {
         // In the order of their slots, so that memory is read from front to back.
         let changed = self.dirty.take();
-        let keys = binary(&self.node, changed.iter(), |slot, keys| self.keys.append_key(*slot, keys))?;
+        let keys = self.binary(changed.iter(), |slot, keys| self.keys.append_key(*slot, keys))?;
         let values = self.values(&changed)?;
         self.delta_of(keys, values)
     }
 
-    /// The delta of a batch that was [clean](Self::is_clean) before, by the keys that changed and their values; what was removed is added.
+    /// The delta of a batch before which the state was [clean](Self::is_clean), by the keys that changed and their values; what was removed is added.
     /// Whoever has both at hand spares gathering them from all over the state.
     pub(crate) fn delta_of(&mut self, keys: BinaryArray, values: RecordBatch) -> Result<Option<StateDelta>> {
         let mut deletes = std::mem::take(&mut self.deleted);
@@ -181,7 +195,7 @@ impl KeyedState {
         if keys.is_empty() && deletes.is_empty() {
             return Ok(None);
         }
-        let deletes = binary(&self.node, deletes.iter(), |key, keys| keys.extend_from_slice(key))?;
+        let deletes = self.binary(deletes.iter(), |key, keys| keys.extend_from_slice(key))?;
         let change = StateChange::Keyed { deletes, keys, values };
         Ok(Some(StateDelta { node: self.node.clone(), change }))
     }
@@ -243,16 +257,6 @@ impl KeyedState {
     pub(crate) fn value_schema(&self) -> &SchemaRef {
         &self.value_schema
     }
-}
-
-/// Keys of a commit.
-pub(crate) fn binary<T>(
-    node: &str,
-    keys: impl ExactSizeIterator<Item = T>,
-    append: impl Fn(T, &mut Vec<u8>),
-) -> Result<BinaryArray> {
-    let (offsets, data) = gather_bytes(node, "the keys of a commit", keys, append)?;
-    Ok(BinaryArray::new(offsets, data, None))
 }
 
 #[cfg(test)]

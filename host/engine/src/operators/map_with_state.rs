@@ -80,7 +80,7 @@ impl MapWithState {
                 let timeout_ms = settings.timeout_ms;
                 let call = Call { context, node, input_node, keyed, timeout_ms, initial, partition };
                 let rows = state.map(&call, &rows, &hashes)?;
-                if context.is_commit {
+                if context.is_commit && state.delta.is_none() {
                     state.delta = state.state.take_delta()?;
                 }
                 Ok(PartitionBatch { partition, rows })
@@ -191,7 +191,8 @@ impl Partition {
         columns.push(touched_column(time, touched.slots.len()));
         let schema = Arc::clone(self.state.value_schema());
         let states = columns::batch(call.node.name(), &schema, columns, touched.slots.len())?;
-        self.state.put(&states, &put);
+        let is_committed = call.context.is_commit && self.delta.is_none();
+        self.delta = touched.put(&mut self.state, &states, &put, is_committed)?.or(self.delta.take());
         if has_timeout {
             // A key that was there before is listed: touching it again changes nothing.
             let new = put.into_iter().filter(|(group, _)| !touched.present[*group as usize]);

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat, take_arrays};
+use arrow::compute::{concat, take_arrays, take_record_batch};
 use arrow::datatypes::Schema;
 use millpond_core::plan::ColumnMerge;
 use millpond_core::schema::has_floats;
-use millpond_core::{Node, UpdateInput};
+use millpond_core::{Node, StateDelta, UpdateInput};
 
 use super::reduce::{merge_columns, value_schema};
 use crate::columns;
@@ -92,8 +92,32 @@ impl Touched {
         self.groups.len()
     }
 
-    /// Appends the key of a group. Most are in the batch, where they lie side by side.
-    pub(crate) fn append_key(&self, group: u32, state: &KeyedState, key: &mut Vec<u8>) {
+    /// Puts answers of the plugin into the state: row `row` of `states`, which has all of its values, into slot `slot` for each pair. Gives the delta if
+    /// the batch `is_committed` and nothing else has to be: as a rule all that a commit has to write are these answers, in their order, and keys
+    /// that lie side by side in the batch.
+    pub(crate) fn put(
+        &self,
+        state: &mut KeyedState,
+        states: &RecordBatch,
+        rows_to_slots: &[(u32, u32)],
+        is_committed: bool,
+    ) -> Result<Option<StateDelta>> {
+        if !is_committed || !state.is_clean() {
+            state.put(states, rows_to_slots);
+            return Ok(None);
+        }
+        state.put_unmarked(states, rows_to_slots);
+        let keys = state.binary(rows_to_slots.iter(), |(group, _), key| self.append_key(*group, state, key))?;
+        if rows_to_slots.len() == states.num_rows() {
+            return state.delta_of(keys, states.clone());
+        }
+        let rows: UInt32Array = rows_to_slots.iter().map(|(row, _)| *row).collect();
+        let states = take_record_batch(states, &rows).map_err(Error::arrow(state.node()))?;
+        state.delta_of(keys, states)
+    }
+
+    /// Appends the key of a group.
+    fn append_key(&self, group: u32, state: &KeyedState, key: &mut Vec<u8>) {
         match self.groups.first_row.get(group as usize) {
             Some(row) => self.keys.append(*row as usize, key),
             None => state.table().append_key(self.slots[group as usize], key),

@@ -20,7 +20,7 @@ use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::shuffle::Keyed;
-use crate::state::{KeyedState, binary};
+use crate::state::KeyedState;
 
 /// State of an update-state node.
 pub(crate) struct UpdateState {
@@ -168,8 +168,6 @@ impl Partition {
             touched.input(keys, update.keyed(), &update.input_node.schema, &self.state, rows, update.merged)?.input;
         let task = update.context.task(update.partition, update.context.parallelism);
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
-        // As a rule all that a commit has to write are this batch's answers, in their order.
-        let is_delta = update.context.is_commit && self.delta.is_none() && self.state.is_clean();
         let mut kept = Vec::with_capacity(touched.slots.len());
         let mut changed = Vec::new();
         for (group, slot) in touched.slots.iter().enumerate() {
@@ -184,15 +182,9 @@ impl Partition {
             let unchanged = |group: u32| touched.present[group as usize] && same[group as usize];
             changed = kept.iter().filter(|(group, _)| !unchanged(*group)).map(|(_, slot)| *slot).collect();
         }
-        if is_delta {
-            self.state.put_unmarked(&output.states, &kept);
-            let keys = binary(name, kept.iter(), |(group, _), keys| touched.append_key(*group, &self.state, keys))?;
-            let states =
-                self.state.as_values(filter_record_batch(&output.states, &output.keep).map_err(Error::arrow(name))?)?;
-            self.delta = self.state.delta_of(keys, states)?;
-        } else {
-            self.state.put(&output.states, &kept);
-        }
+        let states = self.state.as_values(&output.states)?;
+        let is_committed = update.context.is_commit && self.delta.is_none();
+        self.delta = touched.put(&mut self.state, &states, &kept, is_committed)?.or(self.delta.take());
         Ok(changed)
     }
 }
