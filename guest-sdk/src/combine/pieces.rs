@@ -135,7 +135,7 @@ pub(crate) struct PieceCounter {
     room: usize,
     /// Bytes of the keys.
     bytes: usize,
-    /// Those that are longer than a digest.
+    /// Those that are longer than [`SHORT`].
     long: <Vec<u8> as Row>::Columns,
     long_count: u32,
     limits: CombineLimits,
@@ -355,10 +355,9 @@ impl PieceCounter {
             let room = &mut bytes[end..];
             if last < LONG {
                 if let Some(room) = room.first_chunk_mut::<WORDS>() {
-                    let words = u128::from(last) << 64 | u128::from(second) << 32 | u128::from(first);
-                    let (digest, _) =
-                        words.to_le_bytes().split_first_chunk().map(|(a, b)| (*a, b.len())).expect("12 of 16");
-                    *room = digest;
+                    room[..4].copy_from_slice(&first.to_le_bytes());
+                    room[4..8].copy_from_slice(&second.to_le_bytes());
+                    room[8..].copy_from_slice(&last.to_le_bytes());
                 }
                 end += (last >> 24) as usize;
             } else {

@@ -25,6 +25,9 @@ pub(crate) type Part<'a> = (&'a RecordBatch, &'a [u32]);
 /// The rows of all parts, under the schema's names.
 pub(crate) fn gather(node: &str, schema: &SchemaRef, parts: &[Part<'_>]) -> Result<RecordBatch> {
     let rows = parts.iter().map(|(_, rows)| rows.len()).sum();
+    if rows == 0 {
+        return Ok(RecordBatch::new_empty(Arc::clone(schema)));
+    }
     let mut columns = Vec::with_capacity(schema.fields().len());
     for (index, field) in schema.fields().iter().enumerate() {
         let parts: Vec<(&ArrayRef, &[u32])> = parts.iter().map(|(batch, rows)| (batch.column(index), *rows)).collect();
@@ -132,7 +135,7 @@ mod tests {
         fn gathered_rows_are_interleaved_ones(
             sources in proptest::collection::vec(
                 (proptest::collection::vec(("[a\u{e9}]{0,20}", any::<i64>(), proptest::option::of(any::<bool>())), 1..20), 0..4usize),
-                1..4,
+                0..4,
             ),
             picks in proptest::collection::vec(proptest::collection::vec(any::<proptest::sample::Index>(), 0..30), 4),
         ) {
@@ -163,7 +166,10 @@ mod tests {
             let places: Vec<(usize, usize)> = picks.iter().enumerate()
                 .flat_map(|(part, rows)| rows.iter().map(move |row| (part, *row as usize)))
                 .collect();
-            let expected = interleave_record_batch(&batches.iter().collect::<Vec<_>>(), &places).unwrap();
+            let expected = match batches.is_empty() {
+                true => RecordBatch::new_empty(Arc::clone(&schema)),
+                false => interleave_record_batch(&batches.iter().collect::<Vec<_>>(), &places).unwrap(),
+            };
             prop_assert_eq!(gather("n", &schema, &parts).unwrap(), expected);
         }
     }

@@ -275,6 +275,8 @@ impl KeyTable {
             self.keys.push(record);
             (self.keys.len() - 1) as u32
         };
+        // A table grows by the hashes of its keys.
+        debug_assert_eq!(hash, self.hash(slot), "a key comes with its own hash");
         // Before the key gets its place, as that is not the same afterwards.
         if self.places.has_room_for(self.len()) {
             self.places.put(place, hash, slot);

@@ -271,7 +271,8 @@ mod tests {
         Schema::new(vec![Field::new("k", DataType::Utf8, false), Field::new("v", DataType::Utf8, true)])
     }
 
-    fn put(state: &mut KeyedState, key: &str, value: Option<&str>) {
+    /// Puts a value; `committed`: gives the delta.
+    fn put(state: &mut KeyedState, key: &str, value: Option<&str>, committed: bool) -> Option<StateDelta> {
         let values =
             RecordBatch::try_new(Arc::clone(state.value_schema()), vec![Arc::new(StringArray::from(vec![value]))])
                 .unwrap();
@@ -279,7 +280,13 @@ mod tests {
         let rows = RecordBatch::try_new(Arc::new(schema().project(&[0]).unwrap()), vec![column]).unwrap();
         let keys = Keys::of("n", &schema(), 1, &rows).unwrap();
         let (slots, _) = state.insert_all(&keys, &keys.hashes());
-        state.put(&values, &[(0, slots[0])]);
+        if !committed {
+            state.put(&values, &[(0, slots[0])]);
+            return None;
+        }
+        state.put_unmarked(&values, &[(0, slots[0])]);
+        let keys = state.binary(std::iter::once(key), |key, out| out.extend_from_slice(key.as_bytes())).unwrap();
+        state.delta_of(keys, values).unwrap()
     }
 
     proptest! {
@@ -303,7 +310,10 @@ mod tests {
                         apply(&mut committed, delta);
                     },
                     _ => {
-                        put(&mut state, &key, value.as_deref());
+                        let committed_now = action == 2 && state.is_clean();
+                        if let Some(delta) = put(&mut state, &key, value.as_deref(), committed_now) {
+                            apply(&mut committed, delta);
+                        }
                         model.insert(key, value);
                     }
                 }

@@ -248,8 +248,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn keyed_state_is_that_of_a_map(batches in batches(), restarts in restarts(), every_batch: bool, commit_every in 1u64..4) {
-        let mut world = World::new(plan(Operator::UpdateState { every_batch, with_keys: true, initial: None }), summing());
+    fn keyed_state_is_that_of_a_map(
+        batches in batches(), restarts in restarts(), every_batch: bool, with_keys: bool, commit_every in 1u64..4,
+    ) {
+        let mut world = World::new(plan(Operator::UpdateState { every_batch, with_keys, initial: None }), summing());
         world.push_all(&batches, 3);
         world.commit_every = if restarts.is_empty() { commit_every } else { 1 };
         let output = world.run_with_restarts(batches.len(), &restarts, &[2, 1, 3]);
@@ -265,6 +267,11 @@ proptest! {
         }
         prop_assert_eq!(output.len(), batches.len());
         prop_assert_eq!(world.store.sizes("it").0, model.len());
+        // What was committed, of one batch or of several, is all that a next run goes on with.
+        world.push_all(&[vec![("z".to_owned(), 1)]], 1);
+        model.insert("z".to_owned(), 1);
+        let output = world.run_with_restarts(1, &BTreeSet::new(), &[2]);
+        prop_assert_eq!(output.last(), Some(&model.into_iter().collect::<Vec<_>>()));
     }
 
     #[test]
