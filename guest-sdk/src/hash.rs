@@ -144,8 +144,8 @@ pub(crate) fn same_bytes(left: &[u8], right: &[u8]) -> bool {
         return short_word(left) == short_word(right);
     }
     match left.len() {
-        ..=16 => left.first_chunk::<8>() == right.first_chunk::<8>() && last_word(left) == last_word(right),
-        ..=32 => {
+        8..=16 => left.first_chunk::<8>() == right.first_chunk::<8>() && last_word(left) == last_word(right),
+        17..=32 => {
             left.first_chunk::<16>() == right.first_chunk::<16>() && left.last_chunk::<16>() == right.last_chunk::<16>()
         }
         _ => left == right,

@@ -85,7 +85,7 @@ impl KeyRecord {
         let mut bits = [0; 16];
         bits[..self.key.len()].copy_from_slice(&self.key);
         let bits = u128::from_le_bytes(bits);
-        let start = (bits & (1 << 56) - 1) as usize;
+        let start = (bits & ((1 << 56) - 1)) as usize;
         start..start + (bits >> 56) as u32 as usize
     }
 }
