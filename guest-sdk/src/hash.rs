@@ -4,16 +4,24 @@
 //! together, which the combine bounds by giving up a table whose probes grow long.
 
 /// An odd constant with well-mixed bits: 2^64 divided by the golden ratio (Knuth's multiplicative hashing).
-pub(crate) const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Another such constant (the fractional part of the square root of 3), for lengths.
-pub(crate) const LENGTH_MIX: u64 = 0xbb67_ae85_84ca_a73b;
+const LENGTH_MIX: u64 = 0xbb67_ae85_84ca_a73b;
 
 /// Takes a 64-bit word into a running hash.
 #[inline]
 pub(crate) fn word(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(MIX);
     mixed ^ (mixed >> 32)
+}
+
+/// A hash of two words; the top bits are the good ones.
+#[inline(always)]
+pub(crate) fn two_words(low: u64, high: u64) -> u64 {
+    // Two multiplications side by side, and a third that spreads what only reached the top.
+    let mixed = low.wrapping_mul(MIX).wrapping_add(high.wrapping_mul(LENGTH_MIX));
+    (mixed ^ (mixed >> 32)).wrapping_mul(MIX)
 }
 
 /// Takes bytes into a running hash. Keys are short as a rule: up to 7 bytes cost one multiplication on the way from the bytes to
@@ -128,9 +136,7 @@ impl Digest {
     /// A hash of it; the top bits are the good ones.
     #[inline]
     pub(crate) fn hash(self) -> u64 {
-        // Two multiplications side by side, and a third that spreads what only reached the top.
-        let mixed = self.low.wrapping_mul(MIX).wrapping_add(self.high.wrapping_mul(LENGTH_MIX));
-        (mixed ^ (mixed >> 32)).wrapping_mul(MIX)
+        two_words(self.low, self.high)
     }
 }
 

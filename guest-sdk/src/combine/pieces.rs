@@ -119,9 +119,7 @@ fn words_at(text: &[u8], start: usize, end: usize) -> Words {
 /// The top bits are the good ones.
 #[inline(always)]
 fn hash_of([first, second, last]: Words) -> u64 {
-    let low = u64::from(first) | u64::from(second) << 32;
-    let mixed = low.wrapping_mul(hash::MIX).wrapping_add(u64::from(last).wrapping_mul(hash::LENGTH_MIX));
-    (mixed ^ (mixed >> 32)).wrapping_mul(hash::MIX)
+    hash::two_words(u64::from(first) | u64::from(second) << 32, u64::from(last))
 }
 
 /// The table.
