@@ -98,7 +98,7 @@ fn signal_ends_a_job_that_waits_for_its_next_batch() {
     assert_eq!(job.outputs(), [""; 0]);
 }
 
-/// Lines to the console, four files: the program prints the first batch's table and waits until somebody reads it.
+/// Lines to the console, five files: the program prints the first batch's table and waits until somebody reads it.
 fn console() -> Job {
     let job = Job::new(
         &hostile(),
@@ -107,6 +107,7 @@ fn console() -> Job {
 name = "console"
 component = "COMPONENT"
 trigger = "available-now"
+parallelism = 2
 
 [sources.lines]
 type = "files"
@@ -123,6 +124,7 @@ rows = 100000
     job.input("2.txt", "second\n");
     job.input("3.txt", "third\n");
     job.input("4.txt", "fourth\n");
+    job.input("5.txt", "fifth\n");
     job
 }
 
@@ -135,12 +137,12 @@ fn batch_in_hand_is_finished_before_the_job_ends() {
     running.wait_for_line("stopping after the batch in hand");
     let stopped = running.finish().expect_code(0).expect_err(&["console: stopped"]);
     assert_eq!(stopped.out.matches("first").count(), 20_000, "all of the batch comes out");
-    // The next batch is computed while this one is printed, and the one after that is begun: they may be in hand as well, and then
-    // come out, too.
-    assert!(!stopped.out.contains("fourth"), "and nothing that was not begun");
+    // The next batch is computed while this one is printed, and those after that are begun, one for each of the job's two tasks: they
+    // may be in hand as well, and then come out, too.
+    assert!(!stopped.out.contains("fifth"), "and nothing that was not begun");
     let rest = job.run(&[]).expect_code(0);
-    assert!(rest.out.contains("fourth") && !rest.out.contains("first"), "{}", rest.out);
-    for batch in ["second", "third"] {
+    assert!(rest.out.contains("fifth") && !rest.out.contains("first"), "{}", rest.out);
+    for batch in ["second", "third", "fourth"] {
         assert_ne!(stopped.out.contains(batch), rest.out.contains(batch), "each batch comes out once");
     }
 }

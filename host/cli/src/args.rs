@@ -146,7 +146,7 @@ Builds the plugin first when the folder is a Rust crate. A second run goes on
 where the first one stopped.
 
 Ctrl-C or SIGTERM: what is in hand is finished and committed (the batch being
-computed, the one before if it is being committed, the next one if it was
+computed, the one before if it is being committed, the next ones if they were
 begun), then the job ends. A second one stops at once; what was committed
 stays, and the next run goes on from there. (One within 300 ms of the first
 counts as the same.)

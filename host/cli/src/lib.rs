@@ -3,11 +3,7 @@
 //! This crate wires the others together and talks to a person: job files (`job_file`), one file per
 //! command (`commands`), errors as text (`render`), the live line (`screen`, `progress`). It decides nothing about streams; that is `millpond-engine`. [`main_with`] is the whole program, so tests call it without a process.
 
-/// Buffers of batches are large, short-lived and pass between threads; the system's allocator gives such memory back to the system and
-/// faults it in again with every batch.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
+pub mod allocator;
 pub mod args;
 pub mod commands;
 pub mod error;

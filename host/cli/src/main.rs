@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use millpond_cli::{Streams, main_with};
+use millpond_cli::{Streams, allocator, main_with};
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     main_with(std::env::args_os(), Streams::standard()).into()
 }

@@ -26,7 +26,7 @@ pub trait Receiver: Send {
     /// Takes what the next batch will hold; nothing is an ordinary answer. Does not wait for data.
     fn poll(&mut self, request: &PollRequest) -> Result<Poll, BoxError>;
 
-    /// Reads splits of the latest poll.
+    /// Reads splits of the latest poll, and goes on doing so when there were more polls: several batches may be on their way.
     fn reader(&self) -> Arc<dyn SplitReader>;
 
     /// What changed since the last call: entries to set (`Some`) or to delete (`None`).
@@ -58,6 +58,16 @@ pub struct PollRequest {
     pub batch_time: BatchTime,
     /// Into how many splits a large input is cut.
     pub partitions: usize,
+    /// Less than about so many bytes of records are not worth a split of their own.
+    pub split_bytes_min: u64,
+}
+
+impl PollRequest {
+    /// A request whose splits may be as small as is worth a task (64 KiB: a guess, some 1000 lines, half a millisecond of work).
+    #[must_use]
+    pub fn new(batch_time: BatchTime, partitions: usize) -> Self {
+        Self { batch_time, partitions, split_bytes_min: 64 << 10 }
+    }
 }
 
 /// What a receiver has for a batch.

@@ -246,7 +246,7 @@ impl Receiver for FilesReceiver {
             self.look(&mut reports)?;
         }
         let pieces = self.take(&mut reports)?;
-        let splits = splits(pieces, request.partitions, self.options.line_bytes_max.0);
+        let splits = splits(pieces, request, self.options.line_bytes_max.0);
         Ok(Poll { splits, more: !self.pending.is_empty(), reports, ..Poll::default() })
     }
 

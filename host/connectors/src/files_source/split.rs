@@ -6,14 +6,14 @@
 
 use std::path::PathBuf;
 
-use millpond_core::Split;
+use millpond_core::{PollRequest, Split};
 use serde::{Deserialize, Serialize};
 
 use super::progress::{Identity, path_serde};
 use crate::{Error, Result};
 
-/// A smaller split is not worth a task of its own (a guess: some 1000 lines, half a millisecond of work).
-pub(super) const SPLIT_BYTES_MIN: u64 = 64 << 10;
+/// A smaller piece of a file is not worth a look of its own (a guess: some 1000 lines, half a millisecond of work).
+pub(super) const PIECE_BYTES_MIN: u64 = 64 << 10;
 
 /// No plain split is larger, whatever the number of partitions: a split goes into one call of the plugin, whose memory is
 /// 256 MiB by default and has to hold the rows, what is made of them, and more than one copy (a guess: an eighth of it).
@@ -92,11 +92,13 @@ impl Piece {
     }
 }
 
-/// Shares pieces out over splits of about equal weight, in order; small ones share a split. There are as many splits as
-/// partitions or fewer, but more where one would be too large, and a gzip file always has a split of its own.
-pub(super) fn splits(pieces: Vec<Piece>, partitions: usize, line_bytes_max: u64) -> Vec<Split> {
+/// Shares pieces out over splits of about equal weight, in order; small ones share a split. There are as many splits as the
+/// request has partitions, or fewer, so that none is smaller than it wants them; but more where one would be too large, and a gzip
+/// file always has a split of its own.
+pub(super) fn splits(pieces: Vec<Piece>, request: &PollRequest, line_bytes_max: u64) -> Vec<Split> {
     let total: u64 = pieces.iter().map(Piece::weight).fold(0, u64::saturating_add);
-    let target = total.div_ceil(partitions.max(1) as u64).clamp(SPLIT_BYTES_MIN, SPLIT_BYTES_MAX);
+    let count = (total / request.split_bytes_min.max(1)).clamp(1, request.partitions.max(1) as u64);
+    let target = total.div_ceil(count).min(SPLIT_BYTES_MAX);
     let mut sharing = Sharing { line_bytes_max, splits: Vec::new(), open: Vec::new(), open_weight: 0 };
     for mut piece in pieces {
         let alone = piece.kind == PieceKind::Gzip;
@@ -106,7 +108,7 @@ pub(super) fn splits(pieces: Vec<Piece>, partitions: usize, line_bytes_max: u64)
         while sharing.open_weight + piece.weight() > target && piece.kind == PieceKind::Plain {
             let room = target - sharing.open_weight;
             // A sliver at the end of the file stays with what came before it.
-            let sliver = piece.weight() - room < SPLIT_BYTES_MIN;
+            let sliver = piece.weight() - room < PIECE_BYTES_MIN;
             if sliver && sharing.open_weight + piece.weight() <= SPLIT_BYTES_MAX {
                 break;
             }
@@ -167,6 +169,7 @@ pub(super) fn pieces(split: &Split) -> Result<Vec<Piece>> {
 
 #[cfg(test)]
 mod tests {
+    use millpond_core::BatchTime;
     use proptest::prelude::*;
 
     use super::*;
@@ -178,9 +181,13 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    fn request(partitions: usize) -> PollRequest {
+        PollRequest::new(BatchTime(1), partitions)
+    }
+
     #[test]
     fn a_large_file_is_cut_into_as_many_splits_as_partitions() {
-        let splits = splits(vec![piece("a", 0, 8 * MIB, PieceKind::Plain)], 4, 100);
+        let splits = splits(vec![piece("a", 0, 8 * MIB, PieceKind::Plain)], &request(4), 100);
         let places: Vec<_> = splits.iter().map(|split| split.place.clone()).collect();
         assert_eq!(
             places,
@@ -192,16 +199,31 @@ mod tests {
     }
 
     #[test]
+    fn no_split_is_smaller_than_it_is_wanted() {
+        let sizes = |bytes, partitions, split_bytes_min| {
+            let request = PollRequest { split_bytes_min, ..request(partitions) };
+            let splits = splits(vec![piece("a", 0, bytes, PieceKind::Plain)], &request, 100);
+            splits.iter().map(|split| pieces(split).unwrap().iter().map(Piece::weight).sum()).collect::<Vec<u64>>()
+        };
+        assert_eq!(sizes(3 * MIB, 8, 4 * MIB), [3 * MIB]);
+        assert_eq!(sizes(7 * MIB, 8, 4 * MIB), [7 * MIB]);
+        assert_eq!(sizes(12 * MIB, 8, 4 * MIB), [4 * MIB; 3]);
+        assert_eq!(sizes(12 * MIB, 2, 4 * MIB), [6 * MIB; 2], "as many as there are partitions");
+        assert_eq!(sizes(64 * MIB, 1, 64 * MIB), [32 * MIB; 2], "and none that is too large");
+        assert_eq!(sizes(3, 8, 0), [3]);
+    }
+
+    #[test]
     fn small_files_share_a_split() {
         let files = (0..1000).map(|n| piece(&n.to_string(), 0, 10, PieceKind::Plain)).collect();
-        let splits = splits(files, 4, 100);
+        let splits = splits(files, &request(4), 100);
         assert_eq!(splits.len(), 1);
         assert!(splits[0].place.contains("and 999 more"), "{}", splits[0].place);
     }
 
     #[test]
     fn a_gzip_file_is_never_cut() {
-        let splits = splits(vec![piece("a.gz", 0, 80 * MIB, PieceKind::Gzip)], 4, 100);
+        let splits = splits(vec![piece("a.gz", 0, 80 * MIB, PieceKind::Gzip)], &request(4), 100);
         assert_eq!(splits.len(), 1);
         assert_eq!(splits[0].bytes, None, "how much it unpacks to shows when it is unpacked");
     }
@@ -210,13 +232,13 @@ mod tests {
     fn gzip_files_never_share_a_split() {
         let kinds = [PieceKind::Gzip, PieceKind::Gzip, PieceKind::Plain, PieceKind::Plain, PieceKind::Gzip];
         let files = kinds.iter().enumerate().map(|(n, kind)| piece(&n.to_string(), 0, 10, *kind)).collect();
-        let counts: Vec<_> = splits(files, 1, 100).iter().map(|split| pieces(split).unwrap().len()).collect();
+        let counts: Vec<_> = splits(files, &request(1), 100).iter().map(|split| pieces(split).unwrap().len()).collect();
         assert_eq!(counts, [1, 1, 2, 1]);
     }
 
     #[test]
     fn more_splits_than_partitions_come_out_before_one_gets_too_large() {
-        let splits = splits(vec![piece("a", 0, 300 * MIB + 7, PieceKind::Plain)], 2, 100);
+        let splits = splits(vec![piece("a", 0, 300 * MIB + 7, PieceKind::Plain)], &request(2), 100);
         assert_eq!(splits.len(), 10);
         assert!(splits.iter().all(|split| split.bytes.unwrap() <= SPLIT_BYTES_MAX + 100), "a last line may reach over");
     }
@@ -239,7 +261,7 @@ mod tests {
             let input: Vec<Piece> = files.iter().enumerate()
                 .map(|(n, (size, gzip))| piece(&n.to_string(), 0, *size, if *gzip { PieceKind::Gzip } else { PieceKind::Plain }))
                 .collect();
-            let splits = splits(input.clone(), partitions, 100);
+            let splits = splits(input.clone(), &request(partitions), 100);
             let gzips = files.iter().filter(|(_, gzip)| *gzip).count();
             let total: u64 = input.iter().map(Piece::weight).sum();
             let too_large = usize::try_from(total / SPLIT_BYTES_MAX).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use memchr::{memchr, memrchr};
 
 use super::progress::{FileEntry, Identity};
-use super::split::{Piece, PieceKind, SPLIT_BYTES_MIN};
+use super::split::{PIECE_BYTES_MIN, Piece, PieceKind};
 
 /// Read at once when looking for a line end.
 const LOOK_BYTES: u64 = 64 << 10;
@@ -60,7 +60,7 @@ impl Offer<'_> {
             return Ok(Taken::Nothing);
         }
         let all_fits = self.kind.weight(bytes) <= room.bytes;
-        if !all_fits && !room.first && (self.kind != PieceKind::Plain || room.bytes < SPLIT_BYTES_MIN) {
+        if !all_fits && !room.first && (self.kind != PieceKind::Plain || room.bytes < PIECE_BYTES_MIN) {
             return Ok(Taken::Later);
         }
         let (end, end_aligned) = if self.kind != PieceKind::Plain {

@@ -87,7 +87,7 @@ impl Job {
     }
 
     fn poll(&mut self) -> Poll {
-        self.receiver().poll(&PollRequest { batch_time: BatchTime(1), partitions: 4 }).unwrap()
+        self.receiver().poll(&PollRequest::new(BatchTime(1), 4)).unwrap()
     }
 
     fn read(&mut self, poll: &Poll) -> Came {
@@ -129,7 +129,7 @@ impl Job {
     }
 
     fn error(&mut self) -> BoxError {
-        let poll = match self.receiver().poll(&PollRequest { batch_time: BatchTime(1), partitions: 4 }) {
+        let poll = match self.receiver().poll(&PollRequest::new(BatchTime(1), 4)) {
             Ok(poll) => poll,
             Err(error) => return error,
         };

@@ -1,6 +1,6 @@
 //! The source in memory: a bounded queue of record batches, each of which becomes a partition of the next batch.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,6 @@ use crate::Error;
 pub struct MemorySource {
     shared: Arc<Shared>,
     reader: Arc<Reader>,
-    next: u64,
 }
 
 /// The program's end: rows that are pushed here are the job's input.
@@ -102,7 +101,7 @@ impl MemorySource {
     pub fn new(schema: SchemaRef, rows_max: usize) -> (Self, MemoryInput) {
         let shared = Arc::new(Shared { schema, rows_max, queue: Mutex::default(), changed: Condvar::new() });
         let input = MemoryInput { shared: Arc::clone(&shared), _open: Arc::new(Open(Arc::clone(&shared))) };
-        (Self { shared, reader: Arc::default(), next: 0 }, input)
+        (Self { shared, reader: Arc::default() }, input)
     }
 }
 
@@ -203,16 +202,14 @@ impl Receiver for MemorySource {
         let ended = queue.ended;
         drop(queue);
         self.shared.changed.notify_all();
-        let mut held = self.reader.held();
-        held.clear();
-        let mut splits = Vec::with_capacity(batches.len());
-        for rows in batches.into_iter().filter(|rows| rows.num_rows() > 0) {
-            let locator = self.next.to_le_bytes().to_vec();
-            let place = format!("rows in memory, push {}", self.next + 1);
-            splits.push(Split { locator, place, bytes: Some(rows.get_array_memory_size() as u64) });
-            held.insert(self.next, rows);
-            self.next += 1;
-        }
+        let held: Vec<RecordBatch> = batches.into_iter().filter(|rows| rows.num_rows() > 0).collect();
+        self.reader = Arc::new(Reader { first: self.reader.first + self.reader.held.len() as u64, held });
+        let split = |(number, rows): (u64, &RecordBatch)| Split {
+            locator: number.to_le_bytes().to_vec(),
+            place: format!("rows in memory, push {}", number + 1),
+            bytes: Some(rows.get_array_memory_size() as u64),
+        };
+        let splits = (self.reader.first..).zip(&self.reader.held).map(split).collect();
         Ok(Poll { splits, ended, ..Poll::default() })
     }
 
@@ -236,25 +233,26 @@ impl Drop for MemorySource {
     }
 }
 
-/// The latest poll's rows.
+/// A poll's rows.
 #[derive(Default)]
 struct Reader {
-    held: Mutex<HashMap<u64, RecordBatch>>,
+    /// Number of the first batch, counted over all polls.
+    first: u64,
+    held: Vec<RecordBatch>,
 }
 
 impl Reader {
-    fn held(&self) -> MutexGuard<'_, HashMap<u64, RecordBatch>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn batch(&self, split: &Split) -> Option<&RecordBatch> {
+        let number = split.locator.as_slice().try_into().ok().map(u64::from_le_bytes)?;
+        self.held.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 }
 
 impl SplitReader for Reader {
     fn read(&self, split: &Split) -> Result<Decoded, BoxError> {
-        let number = split.locator.as_slice().try_into().ok().map(u64::from_le_bytes);
-        let batch = number.and_then(|number| self.held().get(&number).cloned());
-        let batch = batch.ok_or_else(|| Error::Unreadable {
+        let batch = self.batch(split).cloned().ok_or_else(|| Error::Unreadable {
             what: "a split",
-            reason: format!("{}: it is not of the latest batch", split.place),
+            reason: format!("{}: it is of another batch", split.place),
         })?;
         let bytes = batch.get_array_memory_size() as u64;
         Ok(Decoded { batch, bad_records: Vec::new(), bytes })

@@ -65,7 +65,7 @@ fn the_memory_sink_keeps_the_contract() {
 }
 
 fn poll(source: &mut MemorySource) -> (Vec<String>, bool) {
-    let poll = source.poll(&PollRequest { batch_time: BatchTime(1), partitions: 2 }).unwrap();
+    let poll = source.poll(&PollRequest::new(BatchTime(1), 2)).unwrap();
     let rows = |split| to_texts(&source.reader().read(split).unwrap().batch);
     (poll.splits.iter().flat_map(rows).collect(), poll.ended)
 }

@@ -34,7 +34,7 @@ fn open(options: Value) -> Box<dyn Receiver> {
 }
 
 fn poll(receiver: &mut dyn Receiver, partitions: usize) -> Poll {
-    receiver.poll(&PollRequest { batch_time: BatchTime(1), partitions }).unwrap()
+    receiver.poll(&PollRequest::new(BatchTime(1), partitions)).unwrap()
 }
 
 fn read(receiver: &dyn Receiver, poll: &Poll) -> Vec<RecordBatch> {

@@ -1,36 +1,33 @@
-//! The latest poll's lines, cut into blocks that are decoded in parallel. They stay in memory until the next poll, so that a batch can
-//! read them more than once.
+//! The lines of a poll, cut into blocks that are decoded in parallel. They stay in memory for as long as somebody may read them: until the
+//! next poll, and until the batch is done with them.
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use memchr::memchr;
-use millpond_core::{BadRecord, BoxError, Decoded, Split, SplitReader};
+use millpond_core::{BadRecord, BoxError, Decoded, PollRequest, Split, SplitReader};
 
 use super::Came;
 use super::inbox::count_lines;
 use crate::codec::{Codec, DecodeError, LastLine, Origin};
 use crate::{Error, OnBadRecordSpec, Result};
 
-/// A smaller block is not worth a task of its own (a guess: some 1000 lines).
-const BLOCK_BYTES_MIN: usize = 64 << 10;
-
-/// Holds blocks and decodes them.
+/// Makes rows of lines.
 #[derive(Debug)]
-pub(crate) struct Blocks {
+pub(crate) struct LineDecoder {
     codec: Codec,
     /// Where the lines come from, for messages.
     origin: String,
     on_bad_record: OnBadRecordSpec,
-    held: Mutex<Held>,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    /// Number of the next block.
-    next: u64,
-    blocks: HashMap<u64, Arc<Block>>,
+/// Holds a poll's blocks and decodes them.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    decoder: Arc<LineDecoder>,
+    /// Number of the first block, counted over all polls.
+    first: u64,
+    blocks: Vec<Block>,
 }
 
 #[derive(Debug)]
@@ -43,33 +40,10 @@ struct Block {
     fragments: Vec<BadRecord>,
 }
 
-impl Blocks {
+impl LineDecoder {
     /// `origin` says where the lines come from.
     pub(crate) fn new(codec: Codec, origin: String, on_bad_record: OnBadRecordSpec) -> Self {
-        Self { codec, origin, on_bad_record, held: Mutex::default() }
-    }
-
-    /// Cuts what came into at most `partitions` blocks at line ends, and forgets the blocks of the poll before.
-    pub(crate) fn replace(&self, came: Came, partitions: usize) -> Vec<Split> {
-        let blocks = cut(came, partitions);
-        let mut held = self.held();
-        held.blocks.clear();
-        let mut splits = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let number = held.next;
-            splits.push(Split {
-                locator: number.to_le_bytes().to_vec(),
-                place: format!("{} from line {}", self.origin, block.first_line),
-                bytes: Some(block.range.len() as u64),
-            });
-            held.blocks.insert(number, Arc::new(block));
-            held.next += 1;
-        }
-        splits
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { codec, origin, on_bad_record }
     }
 
     fn decode(&self, block: &Block, strict: bool) -> Result<Decoded, DecodeError> {
@@ -84,9 +58,38 @@ impl Blocks {
     }
 }
 
-fn cut(came: Came, partitions: usize) -> Vec<Block> {
+impl Blocks {
+    /// What was there before the first poll: nothing.
+    pub(crate) fn none(decoder: LineDecoder) -> Self {
+        Self { decoder: Arc::new(decoder), first: 0, blocks: Vec::new() }
+    }
+
+    /// The blocks of the poll after this one, cut at line ends.
+    pub(crate) fn next(&self, came: Came, request: &PollRequest) -> Self {
+        let first = self.first + self.blocks.len() as u64;
+        Self { decoder: Arc::clone(&self.decoder), first, blocks: cut(came, request) }
+    }
+
+    /// A split for each.
+    pub(crate) fn splits(&self) -> Vec<Split> {
+        let split = |(number, block): (u64, &Block)| Split {
+            locator: number.to_le_bytes().to_vec(),
+            place: format!("{} from line {}", self.decoder.origin, block.first_line),
+            bytes: Some(block.range.len() as u64),
+        };
+        (self.first..).zip(&self.blocks).map(split).collect()
+    }
+
+    fn block(&self, split: &Split) -> Option<&Block> {
+        let number = split.locator.as_slice().try_into().ok().map(u64::from_le_bytes)?;
+        self.blocks.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+}
+
+fn cut(came: Came, request: &PollRequest) -> Vec<Block> {
     let Came { lines, fragments, first_line, first_byte, .. } = came;
-    let target = lines.len().div_ceil(partitions.max(1)).max(BLOCK_BYTES_MIN);
+    let bytes_min = usize::try_from(request.split_bytes_min).unwrap_or(usize::MAX);
+    let target = lines.len().div_ceil(request.partitions.max(1)).max(bytes_min).max(1);
     let lines = Arc::new(lines);
     let block = |range: Range<usize>, line| Block {
         lines: Arc::clone(&lines),
@@ -98,7 +101,7 @@ fn cut(came: Came, partitions: usize) -> Vec<Block> {
     let (mut blocks, mut start, mut line) = (Vec::new(), 0, first_line);
     while start < lines.len() {
         // These are whole lines only, so there is a line end.
-        let at = (start + target).min(lines.len()) - 1;
+        let at = start.saturating_add(target).min(lines.len()) - 1;
         let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |found| at + found + 1);
         blocks.push(block(start..end, line));
         line += count_lines(&lines[start..end]);
@@ -114,14 +117,12 @@ fn cut(came: Came, partitions: usize) -> Vec<Block> {
 
 impl SplitReader for Blocks {
     fn read(&self, split: &Split) -> Result<Decoded, BoxError> {
-        let number = split.locator.as_slice().try_into().ok().map(u64::from_le_bytes);
-        let block = number.and_then(|number| self.held().blocks.get(&number).cloned());
-        let block = block.ok_or_else(|| Error::Unreadable {
+        let block = self.block(split).ok_or_else(|| Error::Unreadable {
             what: "a split",
-            reason: format!("{}: it is not of the latest batch", split.place),
+            reason: format!("{}: it is of another batch", split.place),
         })?;
-        let decoded = match self.decode(&block, false) {
-            Err(DecodeError::NotUtf8) => self.decode(&block, true),
+        let decoded = match self.decoder.decode(block, false) {
+            Err(DecodeError::NotUtf8) => self.decoder.decode(block, true),
             decoded => decoded,
         };
         let mut decoded = decoded.map_err(|error| match error {
@@ -129,7 +130,7 @@ impl SplitReader for Blocks {
             DecodeError::NotUtf8 => unreachable!("strict decoding leaves out what is not UTF-8"),
         })?;
         decoded.bad_records.extend(block.fragments.iter().cloned());
-        if let (OnBadRecordSpec::Fail, Some(bad)) = (self.on_bad_record, decoded.bad_records.first()) {
+        if let (OnBadRecordSpec::Fail, Some(bad)) = (self.decoder.on_bad_record, decoded.bad_records.first()) {
             return Err(Error::BadRecord { place: bad.place.clone(), reason: bad.reason.clone() }.into());
         }
         Ok(decoded)

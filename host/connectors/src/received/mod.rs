@@ -10,7 +10,7 @@ mod inbox;
 
 use millpond_core::BadRecord;
 
-pub(crate) use self::blocks::Blocks;
+pub(crate) use self::blocks::{Blocks, LineDecoder};
 pub(crate) use self::inbox::{Assembler, Shared};
 use crate::codec::{CsvOptions, Format};
 use crate::{Error, RecordFormatSpec};

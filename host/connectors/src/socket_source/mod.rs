@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 pub use self::config::SocketSourceOptions;
 use self::task::NetworkTask;
 use crate::codec::Codec;
-use crate::received::{Blocks, Shared};
+use crate::received::{Blocks, LineDecoder, Shared};
 use crate::spec::OpenSource;
 use crate::{Error, Result};
 
@@ -40,7 +40,7 @@ impl SocketReceiver {
         let address = format!("{}:{}", options.host, options.port);
         let on_bad_record = options.on_bad_record;
         Ok(Self {
-            blocks: Arc::new(Blocks::new(codec, address.clone(), on_bad_record)),
+            blocks: Arc::new(Blocks::none(LineDecoder::new(codec, address.clone(), on_bad_record))),
             options,
             name: open.name,
             address,
@@ -92,7 +92,8 @@ impl Receiver for SocketReceiver {
         if finished {
             self.check_task(ended)?;
         }
-        let splits = self.blocks.replace(came, request.partitions);
+        self.blocks = Arc::new(self.blocks.next(came, request));
+        let splits = self.blocks.splits();
         // Without reconnect the connection's end is the end of all there is; until then more may come.
         Ok(Poll { splits, more: !self.options.reconnect && !ended, ended, notes, ..Poll::default() })
     }

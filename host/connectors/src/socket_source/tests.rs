@@ -71,7 +71,7 @@ struct Came {
 }
 
 fn try_poll(receiver: &mut dyn Receiver, came: &mut Came) -> Result<(), BoxError> {
-    let poll = receiver.poll(&PollRequest { batch_time: BatchTime(1), partitions: 2 })?;
+    let poll = receiver.poll(&PollRequest::new(BatchTime(1), 2))?;
     for split in &poll.splits {
         let decoded = receiver.reader().read(split)?;
         came.rows.extend(to_texts(&decoded.batch));
@@ -270,7 +270,7 @@ fn csv_columns_are_taken_by_position() {
     let mut rows = Vec::new();
     while rows.len() < 2 {
         assert!(clock.monotonic_us() < WAIT_US);
-        let poll = receiver.poll(&PollRequest { batch_time: BatchTime(1), partitions: 1 }).unwrap();
+        let poll = receiver.poll(&PollRequest::new(BatchTime(1), 1)).unwrap();
         rows.extend(poll.splits.iter().flat_map(|split| to_pairs(&receiver.reader().read(split).unwrap().batch)));
         std::thread::yield_now();
     }

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 pub use self::config::StdinSourceOptions;
 use crate::codec::Codec;
-use crate::received::{Assembler, Blocks, Shared};
+use crate::received::{Assembler, Blocks, LineDecoder, Shared};
 use crate::spec::OpenSource;
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ impl StdinReceiver {
     fn try_new(options: StdinSourceOptions, open: OpenSource) -> Result<Self> {
         let codec = Codec::try_new(&open.name, &open.schema, options.codec_format(), options.line_bytes_max.0)?;
         Ok(Self {
-            blocks: Arc::new(Blocks::new(codec, PLACE.to_owned(), options.on_bad_record)),
+            blocks: Arc::new(Blocks::none(LineDecoder::new(codec, PLACE.to_owned(), options.on_bad_record))),
             options,
             name: open.name,
             runtime: open.runtime,
@@ -97,7 +97,8 @@ impl Receiver for StdinReceiver {
             let reason = "the thread that reads standard input ended by itself".to_owned();
             return Err(Error::ReceiverStopped { source_name: self.name.clone(), reason }.into());
         }
-        let splits = self.blocks.replace(came, request.partitions);
+        self.blocks = Arc::new(self.blocks.next(came, request));
+        let splits = self.blocks.splits();
         Ok(Poll { splits, more: !ended, ended, ..Poll::default() })
     }
 

@@ -44,7 +44,7 @@ fn to_the_end(receiver: &mut dyn Receiver) -> Result<Came, BoxError> {
     let mut came = Came::default();
     loop {
         assert!(clock.monotonic_us() < WAIT_US, "the end does not come: {came:?}");
-        let poll = receiver.poll(&PollRequest { batch_time: BatchTime(1), partitions: 2 })?;
+        let poll = receiver.poll(&PollRequest::new(BatchTime(1), 2))?;
         for split in &poll.splits {
             let decoded = receiver.reader().read(split)?;
             came.rows.extend(to_texts(&decoded.batch));
@@ -122,7 +122,7 @@ fn csv_columns_are_taken_by_position() {
     let (clock, mut rows) = (SystemClock::new(), Vec::new());
     while rows.len() < 2 {
         assert!(clock.monotonic_us() < WAIT_US);
-        let poll = receiver.poll(&PollRequest { batch_time: BatchTime(1), partitions: 1 }).unwrap();
+        let poll = receiver.poll(&PollRequest::new(BatchTime(1), 1)).unwrap();
         rows.extend(poll.splits.iter().flat_map(|split| to_pairs(&receiver.reader().read(split).unwrap().batch)));
         thread::yield_now();
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use arrow::array::BooleanArray;
 use millpond_core::receiver::{Poll, ProgressEntry, Reliability, SplitReader, StoredEntry};
 use millpond_core::{
-    Accumulator, AccumulatorKind, BoxError, Classify, Epoch, Node, NodeId, Operator, Plan, PollRequest, Receiver,
-    StageOutput, StopSignal, TaskInfo, UpdateOutput,
+    Accumulator, AccumulatorKind, BatchTime, BoxError, Classify, Epoch, Node, NodeId, Operator, Plan, PollRequest,
+    Receiver, StageOutput, StateStore, StopSignal, TaskInfo, UpdateOutput,
 };
 use millpond_testkit::rows::{pair_schema, pairs};
 use millpond_testkit::{FakeFunction, ScriptReceiver};
@@ -80,18 +80,20 @@ fn calls(plan: Plan, parallelism: usize) -> Vec<String> {
 const ONE_BY_ONE: [&str; 6] = ["stage 1", "update 1", "stage 2", "update 2", "stage 3", "update 3"];
 
 #[test]
-fn the_front_of_the_next_batch_is_computed_meanwhile() {
-    let (tell, second) = mpsc::sync_channel(3);
-    let second = Mutex::new(second);
+fn fronts_of_batches_of_one_split_are_computed_meanwhile_side_by_side() {
+    let (tell, begun) = mpsc::sync_channel(3);
+    let begun = Mutex::new(begun);
     let (world, mut runner) = three_batches(
         plan(),
         2,
         move |batch| tell.send(batch).unwrap(),
         move |batch| {
             // Long against any machine's hiccups; only a failing test waits for it.
-            let wait = || second.lock().unwrap().recv_timeout(Duration::from_secs(30)).expect("the next one is begun");
+            let wait = || begun.lock().unwrap().recv_timeout(Duration::from_secs(30)).expect("the next ones are begun");
             if batch == 1 {
-                assert_eq!([wait(), wait()], [1, 2]);
+                let mut calls = [wait(), wait(), wait()];
+                calls.sort_unstable();
+                assert_eq!(calls, [1, 2, 3]);
             }
         },
     );
@@ -100,6 +102,22 @@ fn the_front_of_the_next_batch_is_computed_meanwhile() {
     let row = |key: &str, value| (key.to_owned(), value);
     let (a, b, c) = (row("a", 1), row("b", 2), row("c", 3));
     assert_eq!(world.output(), [vec![a.clone()], vec![a.clone(), b.clone()], vec![a, b, c]], "in their order");
+}
+
+#[test]
+fn a_batch_with_a_split_for_each_task_is_begun_alone() {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let note = |what: &'static str| {
+        let calls = Arc::clone(&calls);
+        move |batch| calls.lock().unwrap().push(format!("{what} {batch}"))
+    };
+    let world = World::new(plan(), function(note("stage"), note("update")));
+    let row = |key: &str| (key.to_owned(), 1);
+    world.push_all(&[vec![row("a"), row("b")], vec![row("a"), row("b")], vec![row("a"), row("b")]], 2);
+    world.runner_with(2, Box::new(world.store.clone())).unwrap().run(&StopSignal::new()).unwrap();
+    let calls = calls.lock().unwrap();
+    let at = |call: &str| calls.iter().position(|made| made == call).expect(call);
+    assert!(at("stage 3") > at("update 1"), "{calls:?}");
 }
 
 #[test]
@@ -133,8 +151,8 @@ fn a_failure_while_the_next_batch_is_computed_is_that_of_its_own_batch() {
 
 #[test]
 fn what_was_begun_is_finished_when_the_job_is_to_stop() {
-    let (tell, second) = mpsc::sync_channel(3);
-    let (second, stop) = (Mutex::new(second), StopSignal::new());
+    let (tell, begun) = mpsc::sync_channel(4);
+    let (begun, stop) = (Mutex::new(begun), StopSignal::new());
     let (raised, has_stopped) = (stop.clone(), AtomicBool::new(false));
     let (world, mut runner) = three_batches(
         plan(),
@@ -143,15 +161,18 @@ fn what_was_begun_is_finished_when_the_job_is_to_stop() {
         move |_| {
             if !has_stopped.swap(true, SeqCst) {
                 let wait =
-                    || second.lock().unwrap().recv_timeout(Duration::from_secs(30)).expect("the next one is begun");
-                assert_eq!([wait(), wait()], [1, 2]);
+                    || begun.lock().unwrap().recv_timeout(Duration::from_secs(30)).expect("the next ones are begun");
+                let mut calls = [wait(), wait(), wait()];
+                calls.sort_unstable();
+                assert_eq!(calls, [1, 2, 3]);
                 raised.finish();
             }
         },
     );
-    assert_eq!(runner.run(&stop).unwrap().batches, 2);
-    assert_eq!(world.store.epoch(), Epoch(2));
-    // The third is there for the next run.
+    world.push_all(&[vec![("d".to_owned(), 4)]], 1);
+    assert_eq!(runner.run(&stop).unwrap().batches, 3);
+    assert_eq!(world.store.epoch(), Epoch(3));
+    // The fourth is there for the next run.
     let mut again = world.runner_with(2, Box::new(world.store.clone())).unwrap();
     assert_eq!(again.run(&StopSignal::new()).unwrap().rows_in, 1);
 }
@@ -219,6 +240,90 @@ fn a_receiver_that_panics_ahead_fails_the_batch_that_it_was_asked_for() {
         assert_eq!(error.code().0, "MP0803");
         assert!(error.to_string().contains("boom") && error.to_string().contains(&second.0.to_string()), "{error}");
         assert_eq!((world.store.epoch(), world.output().len()), (Epoch(1), 1), "the first one is committed");
+    }
+}
+
+/// A receiver that keeps what it was asked for; how often that was is part of its progress.
+struct Counting(Box<dyn Receiver>, Arc<Mutex<Vec<PollRequest>>>);
+
+impl Receiver for Counting {
+    fn reliability(&self) -> Reliability {
+        self.0.reliability()
+    }
+
+    fn restore(&mut self, entries: Vec<StoredEntry>) -> Result<(), BoxError> {
+        self.0.restore(entries)
+    }
+
+    fn poll(&mut self, request: &PollRequest) -> Result<Poll, BoxError> {
+        self.1.lock().unwrap().push(*request);
+        self.0.poll(request)
+    }
+
+    fn reader(&self) -> Arc<dyn SplitReader> {
+        self.0.reader()
+    }
+
+    fn take_progress(&mut self) -> Vec<ProgressEntry> {
+        let mut progress = self.0.take_progress();
+        progress.push((b"asked".to_vec(), Some(vec![self.1.lock().unwrap().len() as u8])));
+        progress
+    }
+
+    fn stop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[test]
+fn a_look_that_found_nothing_is_progress_after_that_of_the_batches_before() {
+    // Two batches and a look that finds nothing, all before the first one ends. A failure leaves what was committed until then.
+    for (failing, commits, asked) in [(1, 0, None), (2, 1, Some(1)), (0, 2, Some(5))] {
+        let world = World::new(plan(), function(|_| {}, move |batch| assert!(batch != failing, "boom")));
+        world.push_all(&[vec![("a".to_owned(), 1)], vec![("b".to_owned(), 2)]], 1);
+        let mut runner = world.runner_with(2, Box::new(world.store.clone())).unwrap();
+        let receiver = std::mem::replace(&mut runner.sources[0].receiver, Box::new(world.script.again()));
+        runner.sources[0].receiver = Box::new(Counting(receiver, Arc::default()));
+        assert_eq!(runner.run(&StopSignal::new()).is_err(), failing > 0);
+        let recovered = world.store.clone().recover().unwrap();
+        let entries = recovered.sources.get("in").cloned().unwrap_or_default();
+        let found = entries.iter().find(|(key, _)| key == b"asked").map(|(_, value)| value[0]);
+        let given = entries.iter().find(|(key, _)| key == b"given").map(|(_, value)| u64::from(value[0]));
+        assert_eq!((found, given), (asked, asked.map(|_| commits)), "with a failure in batch {failing}");
+    }
+}
+
+#[test]
+fn splits_are_large_only_in_a_job_that_takes_what_there_is_and_looks_ahead() {
+    let accumulators = vec![Accumulator { name: "calls".to_owned(), kind: AccumulatorKind::Counter }];
+    let counting = Plan { accumulators, ..plan() };
+    let small = PollRequest::new(BatchTime(0), 2).split_bytes_min;
+    for (plan, trigger, bytes_min) in [
+        (plan(), Trigger::AvailableNow, 2 << 20),
+        (plan(), Trigger::Continuous, small),
+        (counting, Trigger::AvailableNow, small),
+    ] {
+        let stop = StopSignal::new();
+        let raised = stop.clone();
+        let stops = move |batch| {
+            if batch == 3 {
+                raised.finish()
+            }
+        };
+        let mut world = World::new(plan, function(|_| {}, stops));
+        world.push_all(&[vec![("a".to_owned(), 1)], vec![("b".to_owned(), 2)], vec![("c".to_owned(), 3)]], 1);
+        world.trigger = trigger;
+        let mut runner = world.runner_with(2, Box::new(world.store.clone())).unwrap();
+        world.clock.advance_ms(5000);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let receiver = std::mem::replace(&mut runner.sources[0].receiver, Box::new(world.script.again()));
+        runner.sources[0].receiver = Box::new(Counting(receiver, Arc::clone(&asked)));
+        runner.run(&stop).unwrap();
+        let asked = asked.lock().unwrap();
+        assert!(asked.len() >= 3);
+        for request in &*asked {
+            assert_eq!((request.partitions, request.split_bytes_min), (2, bytes_min), "the same for every batch");
+        }
     }
 }
 

@@ -107,7 +107,12 @@ proptest! {
 
     /// A stop at any call, commits over several batches, and another run that goes on.
     #[test]
-    fn looking_ahead_changes_nothing(batches in batches(), commit_every in 1u64..4, stop_after in 0usize..14) {
+    fn looking_ahead_changes_nothing(
+        batches in batches(),
+        partitions in 1usize..4,
+        commit_every in 1u64..4,
+        stop_after in 0usize..14,
+    ) {
         let stop = StopSignal::new();
         let (raise, calls) = (stop.clone(), AtomicUsize::new(0));
         let stages = FakeFunction::new().stage(1, move |_, rows| {
@@ -119,7 +124,7 @@ proptest! {
         let plan = line(vec![Operator::Stage(String::new()), reduce(ColumnMerge::Sum), update(true)]);
         let mut world = World::new(plan, summing_at(stages, 3, true));
         world.commit_every = commit_every;
-        world.push_all(&batches, 2);
+        world.push_all(&batches, partitions);
         let first = world.runner_with(2, Box::new(world.store.clone())).unwrap().run(&stop).unwrap();
         let second = world.run(3).unwrap();
         prop_assert_eq!(first.batches + second.batches, batches.len() as u64);

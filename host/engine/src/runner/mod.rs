@@ -30,7 +30,7 @@ mod sum_tests;
 mod tests;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ pub struct JobRunner {
     /// The batch that the output thread has in hand.
     in_flight: Option<BatchInFlight>,
     /// The batch after the newest one, if it was begun already.
-    ahead: Option<Ahead>,
+    ahead: VecDeque<Ahead>,
     operators: Vec<Operation>,
     accumulators: Accumulators,
     broadcasts: Broadcasts,
@@ -155,7 +155,11 @@ struct Polled {
 
 impl Polled {
     fn is_empty(&self) -> bool {
-        self.polls.iter().all(|poll| poll.splits.is_empty())
+        self.splits() == 0
+    }
+
+    fn splits(&self) -> usize {
+        self.polls.iter().map(|poll| poll.splits.len()).sum()
     }
 }
 
@@ -194,7 +198,7 @@ impl JobRunner {
 
     fn run_available(&mut self, stop: &StopSignal) -> Result<()> {
         // What was begun ahead was taken from its source, and is finished.
-        while !stop.is_raised() || self.ahead.is_some() {
+        while !stop.is_raised() || !self.ahead.is_empty() {
             let batch_time = self.next_batch_time();
             let begun = self.guarded(batch_time, |runner| runner.begin(batch_time))?;
             if begun.polled.is_empty() {
@@ -224,7 +228,7 @@ impl JobRunner {
                 self.settle()?;
             }
             self.clock().wait_until(due_ms, stop);
-            if stop.is_raised() && self.ahead.is_none() {
+            if stop.is_raised() && self.ahead.is_empty() {
                 return Ok(());
             }
             let begun = self.guarded(batch_time, |runner| runner.begin(batch_time))?;
@@ -342,11 +346,10 @@ impl JobRunner {
         Err(error)
     }
 
-    fn poll(&mut self, batch_time: BatchTime) -> Result<Polled> {
-        let request = PollRequest { batch_time, partitions: self.options.parallelism };
+    fn poll(&mut self, request: &PollRequest) -> Result<Polled> {
         let mut polled = Polled { polls: Vec::new(), progress: Vec::new() };
         for source in &mut self.sources {
-            let poll = source.receiver.poll(&request).map_err(Error::port(format!("source `{}`", source.name)))?;
+            let poll = source.receiver.poll(request).map_err(Error::port(format!("source `{}`", source.name)))?;
             polled.polls.push(poll);
             polled.progress.push(source.receiver.take_progress());
         }
@@ -366,7 +369,7 @@ impl JobRunner {
         };
         self.pending.add(&self.sources, polled.progress);
         if look_ahead == LookAhead::Yes {
-            self.look_ahead(self.batch_time_after(batch_time), stop);
+            self.look_ahead(batch_time, stop);
         }
         let Evaluated { mut counts, phases, outputs } = self.evaluate(batch_time, front, stop)?;
         self.accumulators.add(batch_time, &self.shared.function.take_updates())?;

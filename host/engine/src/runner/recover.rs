@@ -1,6 +1,6 @@
 //! Makes a runner out of its parts and the newest commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use millpond_core::plan::Sort;
@@ -87,7 +87,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
         modes,
         output,
         in_flight: None,
-        ahead: None,
+        ahead: VecDeque::new(),
         operators,
         accumulators,
         broadcasts,

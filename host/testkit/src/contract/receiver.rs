@@ -41,6 +41,7 @@ pub fn all<F: ReceiverFixture>(mut fixture: impl FnMut() -> F) {
     nothing_to_give_is_an_ordinary_answer(&mut fixture());
     fed_rows_come_once_and_in_order(&mut fixture());
     a_split_may_be_read_again_and_from_other_threads(&mut fixture());
+    a_reader_goes_on_reading_when_there_were_more_polls(&mut fixture());
     partitions_do_not_change_the_rows(&mut fixture());
     progress_tells_changes_once(&mut fixture());
     stopping_twice_is_fine(&mut fixture());
@@ -112,7 +113,7 @@ fn restored(mut receiver: Box<dyn Receiver>, progress: &Progress) -> Box<dyn Rec
 }
 
 fn poll(receiver: &mut dyn Receiver, partitions: usize) -> Poll {
-    receiver.poll(&PollRequest { batch_time: BatchTime(1000), partitions }).expect("polling a sound input works")
+    receiver.poll(&PollRequest::new(BatchTime(1000), partitions)).expect("polling a sound input works")
 }
 
 fn read(receiver: &dyn Receiver, split: &Split) -> Decoded {
@@ -169,16 +170,42 @@ fn fed_rows_come_once_and_in_order(fixture: &mut impl ReceiverFixture) {
 fn a_split_may_be_read_again_and_from_other_threads(fixture: &mut impl ReceiverFixture) {
     let mut receiver = open(fixture, &Progress::new());
     fixture.feed(&["a", "b"]);
+    let poll = poll_for_rows(&mut *receiver);
+    reads_again(&*receiver.reader(), &poll.splits);
+    receiver.stop();
+}
+
+/// Polls until something came.
+fn poll_for_rows(receiver: &mut dyn Receiver) -> Poll {
     let clock = SystemClock::new();
-    let splits = loop {
+    loop {
         assert!(clock.monotonic_us() < WAIT_US, "fed rows arrive");
-        let poll = poll(&mut *receiver, 2);
+        let poll = poll(receiver, 2);
         if !poll.splits.is_empty() {
-            break poll.splits;
+            return poll;
         }
         std::thread::yield_now();
+    }
+}
+
+fn a_reader_goes_on_reading_when_there_were_more_polls(fixture: &mut impl ReceiverFixture) {
+    let mut receiver = open(fixture, &Progress::new());
+    fixture.feed(&["a", "b"]);
+    let (mut first, mut reads) = (Vec::new(), Vec::new());
+    while first.len() < 2 {
+        let poll = poll_for_rows(&mut *receiver);
+        first.extend(rows(&*receiver, &poll));
+        reads.push((receiver.reader(), poll));
+    }
+    fixture.feed(&["c"]);
+    poll_for_rows(&mut *receiver);
+    poll(&mut *receiver, 2);
+    let read = |reader: &dyn SplitReader, poll: &Poll| {
+        let rows = |split| to_texts(&reader.read(split).expect("splits of an earlier poll can be read").batch);
+        poll.splits.iter().flat_map(rows).collect::<Vec<_>>()
     };
-    reads_again(&*receiver.reader(), &splits);
+    let again: Vec<String> = reads.iter().flat_map(|(reader, poll)| read(&**reader, poll)).collect();
+    assert_eq!(again, first, "a reader reads the splits of its own poll after later ones");
     receiver.stop();
 }
 

@@ -23,6 +23,8 @@ use crate::case::{CaseResult, InnerOptions};
 /// # Errors
 /// No such case, or what went wrong in it.
 pub(crate) fn run(case: &str, options: &InnerOptions) -> anyhow::Result<CaseResult> {
+    // As the program does.
+    millpond_cli::allocator::keep_freed_memory();
     std::fs::create_dir_all(&options.data_dir)?;
     match case {
         "boundary" => boundary::run(options),
