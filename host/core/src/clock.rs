@@ -59,7 +59,8 @@ impl Clock for SystemClock {
 
 /// Asks a job to stop: after what is in hand, or at once.
 ///
-/// In hand is the batch that is being computed and, if it is not yet committed, the one before; and the next one, if it was begun. Clones share one signal.
+/// In hand is the batch that is being computed and, if it is not yet committed, the one before; and the next ones, as far as they
+/// were begun. Clones share one signal.
 /// **Order**: a signal only ever rises (run, finish, abort).
 #[derive(Clone, Debug, Default)]
 pub struct StopSignal {

@@ -34,8 +34,8 @@ pub struct BatchReport {
     pub rejected: u64,
     /// From the batch time to the start of processing.
     pub scheduling_delay_us: u64,
-    /// From the start of processing to its end, commit included. The next batch may begin before that: a batch is computed
-    /// while the one before it is being committed.
+    /// From the start of processing to its end, commit included. The next batches may begin before that, and wait for their turn
+    /// in the meantime: that is part of their time.
     pub processing_us: u64,
     /// Where the time went.
     pub phases: PhaseTimes,

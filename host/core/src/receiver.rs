@@ -2,8 +2,8 @@
 //!
 //! A receiver hands over *splits*: ranges of the outside world that one batch will hold, each becoming one partition. The
 //! reading itself happens through [`SplitReader`] on compute threads, so decoding is parallel (a split that is alone is read
-//! on the job's thread, unless its batch is begun ahead). What a receiver has handed over for good is its *progress*, entries that are committed together
-//! with the batch's state.
+//! on the job's thread, unless its batch is begun ahead). What a receiver has handed over for good is its *progress*, entries
+//! that are committed together with the batch's state.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::{BatchTime, BoxError};
 
 /// An input of a job.
 ///
-/// Life: `restore` once (perhaps with nothing), then `poll` and `take_progress` in turn, one pair a batch; `stop` last.
+/// Life: `restore` once (perhaps with nothing), then `poll` and `take_progress` in turn, `stop` last. A pair of them gives a batch,
+/// or nothing: then the next pair is for the same batch.
 pub trait Receiver: Send {
     /// Whether what was handed over can be read again after a crash.
     fn reliability(&self) -> Reliability;
@@ -58,15 +59,19 @@ pub struct PollRequest {
     pub batch_time: BatchTime,
     /// Into how many splits a large input is cut.
     pub partitions: usize,
-    /// Less than about so many bytes of records are not worth a split of their own.
-    pub split_bytes_min: u64,
+    /// Whether several batches are computed side by side where there are several. A receiver that makes many small batches of what
+    /// it has may leave each in one piece: every core has work all the same. Depends on the job's settings alone.
+    pub side_by_side: bool,
 }
 
+/// Fewer bytes of records are not worth a split of their own (a guess: some 1000 lines, half a millisecond of work).
+pub const SPLIT_BYTES_MIN: u64 = 64 << 10;
+
 impl PollRequest {
-    /// A request whose splits may be as small as is worth a task (64 KiB: a guess, some 1000 lines, half a millisecond of work).
+    /// A request for a batch that is computed by itself.
     #[must_use]
     pub fn new(batch_time: BatchTime, partitions: usize) -> Self {
-        Self { batch_time, partitions, split_bytes_min: 64 << 10 }
+        Self { batch_time, partitions, side_by_side: false }
     }
 }
 

@@ -50,6 +50,10 @@ impl Program {
 }
 
 fn clean(command: &mut Command) {
+    let is_allocator_s = |name: &OsStr| name == "GLIBC_TUNABLES" || name.as_encoded_bytes().starts_with(b"MALLOC_");
+    std::env::vars_os().filter(|(name, _)| is_allocator_s(name)).for_each(|(name, _)| {
+        command.env_remove(name);
+    });
     command.stdin(Stdio::null()).env_remove("RUST_LOG").env("NO_COLOR", "1");
 }
 

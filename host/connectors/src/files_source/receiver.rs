@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use millpond_core::receiver::{ProgressEntry, Reliability};
+use millpond_core::receiver::{ProgressEntry, Reliability, SPLIT_BYTES_MIN};
 use millpond_core::{BadRecord, BoxError, Clock, Poll, PollRequest, Receiver, SplitReader};
 
 use super::FilesSourceOptions;
@@ -14,7 +14,7 @@ use super::discover::Place;
 use super::listed::Listed;
 use super::progress::{self, FileEntry, Identity, STARTED};
 use super::read::FilesReader;
-use super::split::{Piece, PieceKind, splits};
+use super::split::{Cut, Piece, PieceKind, SPLIT_BYTES_MIN_SIDE_BY_SIDE, splits};
 use super::take::{Offer, Room, Taken};
 use crate::codec::Codec;
 use crate::spec::OpenSource;
@@ -246,7 +246,15 @@ impl Receiver for FilesReceiver {
             self.look(&mut reports)?;
         }
         let pieces = self.take(&mut reports)?;
-        let splits = splits(pieces, request, self.options.line_bytes_max.0);
+        let cut = Cut {
+            partitions: request.partitions,
+            // Of many batches of few files each one goes to a core, of one large batch a part.
+            bytes_min: match self.options.max_files_per_batch {
+                Some(_) if request.side_by_side => SPLIT_BYTES_MIN_SIDE_BY_SIDE,
+                _ => SPLIT_BYTES_MIN,
+            },
+        };
+        let splits = splits(pieces, cut, self.options.line_bytes_max.0);
         Ok(Poll { splits, more: !self.pending.is_empty(), reports, ..Poll::default() })
     }
 

@@ -5,9 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use memchr::{memchr, memrchr};
+use millpond_core::receiver::SPLIT_BYTES_MIN;
 
 use super::progress::{FileEntry, Identity};
-use super::split::{PIECE_BYTES_MIN, Piece, PieceKind};
+use super::split::{Piece, PieceKind};
 
 /// Read at once when looking for a line end.
 const LOOK_BYTES: u64 = 64 << 10;
@@ -60,7 +61,7 @@ impl Offer<'_> {
             return Ok(Taken::Nothing);
         }
         let all_fits = self.kind.weight(bytes) <= room.bytes;
-        if !all_fits && !room.first && (self.kind != PieceKind::Plain || room.bytes < PIECE_BYTES_MIN) {
+        if !all_fits && !room.first && (self.kind != PieceKind::Plain || room.bytes < SPLIT_BYTES_MIN) {
             return Ok(Taken::Later);
         }
         let (end, end_aligned) = if self.kind != PieceKind::Plain {

@@ -161,6 +161,25 @@ impl ReceiverFixture for Folder {
 }
 
 #[test]
+fn of_many_batches_side_by_side_each_file_stays_whole_and_one_batch_is_cut() {
+    let line = format!("{}\n", "x".repeat(1023));
+    for (options, side_by_side, splits) in [
+        (json!({ "max-files-per-batch": 1 }), true, 1),
+        (json!({ "max-files-per-batch": 1 }), false, 4),
+        // All of it is one batch: its parts are all that there is for the cores.
+        (json!({}), true, 4),
+        (json!({}), false, 4),
+    ] {
+        let mut job = Job::new(options);
+        job.write("a.txt", line.repeat(3 << 10));
+        let request = PollRequest { side_by_side, ..PollRequest::new(BatchTime(1), 4) };
+        let poll = job.receiver().poll(&request).unwrap();
+        assert_eq!((poll.splits.len(), poll.more), (splits, false));
+        assert_eq!(job.read(&poll).rows.len(), 3 << 10);
+    }
+}
+
+#[test]
 fn the_files_source_keeps_the_contract() {
     for options in [
         json!({}),

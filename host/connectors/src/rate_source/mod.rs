@@ -23,8 +23,8 @@ use crate::{Error, Result};
 /// Key of the entry with the next row's number, 8 bytes, little endian.
 const NEXT: &[u8] = b"\0rate-next";
 
-/// A row counts for so many bytes when rows are cut into splits (a guess).
-const ROW_BYTES: u64 = 64;
+/// Fewer rows are not worth a split of their own (a guess).
+const SPLIT_ROWS_MIN: u64 = 1000;
 
 /// Makes rows up.
 struct RateReceiver {
@@ -65,9 +65,9 @@ impl RateReceiver {
         room.min(u64::try_from(due).unwrap_or(u64::MAX).saturating_sub(self.given))
     }
 
-    fn splits(&self, rows: u64, request: &PollRequest) -> Vec<Split> {
-        let rows_min = request.split_bytes_min.div_ceil(ROW_BYTES).max(1);
-        let size = rows.div_ceil(request.partitions.max(1) as u64).max(rows_min).min(self.reader.generator.rows_max());
+    fn splits(&self, rows: u64, partitions: usize) -> Vec<Split> {
+        let count = (rows / SPLIT_ROWS_MIN).clamp(1, partitions.max(1) as u64);
+        let size = rows.div_ceil(count).clamp(1, self.reader.generator.rows_max());
         let end = self.next + rows;
         let starts = (0..rows.div_ceil(size)).map(|split| self.next + split * size);
         starts
@@ -104,7 +104,7 @@ impl Receiver for RateReceiver {
 
     fn poll(&mut self, request: &PollRequest) -> Result<Poll, BoxError> {
         let rows = self.due();
-        let splits = self.splits(rows, request);
+        let splits = self.splits(rows, request.partitions);
         self.next += rows;
         self.given += rows;
         let ended = self.options.max_rows.is_some_and(|max| self.next >= max);

@@ -161,6 +161,22 @@ fn open_again(receiver: &dyn Receiver) -> RecordBatch {
 }
 
 #[test]
+fn splits_are_of_equal_size_and_none_is_small() {
+    for (rows, partitions, sizes) in [
+        (1, 4, vec![1]),
+        (1999, 4, vec![1999]),
+        (2001, 4, vec![1001, 1000]),
+        (5000, 4, vec![1250; 4]),
+        (5000, 0, vec![5000]),
+    ] {
+        let mut receiver = open(json!({ "max-rows": rows }));
+        let poll = poll(&mut *receiver, partitions);
+        let cut: Vec<u64> = self::rows(&poll).into_iter().map(|(start, end)| end - start).collect();
+        assert_eq!(cut, sizes, "{rows} rows, {partitions} partitions");
+    }
+}
+
+#[test]
 fn another_seed_gives_other_rows() {
     let text = |seed| to_texts(&batch(json!({ "max-rows": 20, "seed": seed })).project(&[4]).unwrap());
     assert_eq!(text(1), text(1));

@@ -1,11 +1,12 @@
-//! The lines of a poll, cut into blocks that are decoded in parallel. They stay in memory for as long as somebody may read them: until the
-//! next poll, and until the batch is done with them.
+//! The lines of a poll, cut into blocks that are decoded in parallel. They stay in memory for as long as somebody may read
+//! them: until the next poll, and until the batch is done with them.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use memchr::memchr;
-use millpond_core::{BadRecord, BoxError, Decoded, PollRequest, Split, SplitReader};
+use millpond_core::receiver::SPLIT_BYTES_MIN;
+use millpond_core::{BadRecord, BoxError, Decoded, Split, SplitReader};
 
 use super::Came;
 use super::inbox::count_lines;
@@ -65,9 +66,9 @@ impl Blocks {
     }
 
     /// The blocks of the poll after this one, cut at line ends.
-    pub(crate) fn next(&self, came: Came, request: &PollRequest) -> Self {
+    pub(crate) fn next(&self, came: Came, partitions: usize) -> Self {
         let first = self.first + self.blocks.len() as u64;
-        Self { decoder: Arc::clone(&self.decoder), first, blocks: cut(came, request) }
+        Self { decoder: Arc::clone(&self.decoder), first, blocks: cut(came, partitions) }
     }
 
     /// A split for each.
@@ -86,10 +87,11 @@ impl Blocks {
     }
 }
 
-fn cut(came: Came, request: &PollRequest) -> Vec<Block> {
+/// Blocks of about equal size, at most as many as partitions.
+fn cut(came: Came, partitions: usize) -> Vec<Block> {
     let Came { lines, fragments, first_line, first_byte, .. } = came;
-    let bytes_min = usize::try_from(request.split_bytes_min).unwrap_or(usize::MAX);
-    let target = lines.len().div_ceil(request.partitions.max(1)).max(bytes_min).max(1);
+    let count = (lines.len() / SPLIT_BYTES_MIN as usize).clamp(1, partitions.max(1));
+    let target = lines.len().div_ceil(count);
     let lines = Arc::new(lines);
     let block = |range: Range<usize>, line| Block {
         lines: Arc::clone(&lines),
@@ -101,7 +103,7 @@ fn cut(came: Came, request: &PollRequest) -> Vec<Block> {
     let (mut blocks, mut start, mut line) = (Vec::new(), 0, first_line);
     while start < lines.len() {
         // These are whole lines only, so there is a line end.
-        let at = start.saturating_add(target).min(lines.len()) - 1;
+        let at = (start + target).min(lines.len()) - 1;
         let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |found| at + found + 1);
         blocks.push(block(start..end, line));
         line += count_lines(&lines[start..end]);
@@ -134,5 +136,94 @@ impl SplitReader for Blocks {
             return Err(Error::BadRecord { place: bad.place.clone(), reason: bad.reason.clone() }.into());
         }
         Ok(decoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_testkit::rows::{text_schema, to_texts};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::Format;
+
+    fn came(lines: String, fragments: Vec<BadRecord>) -> Came {
+        Came {
+            lines: lines.into_bytes(),
+            fragments,
+            first_line: 3,
+            first_byte: 100,
+            notes: Vec::new(),
+            failure: None,
+            ended: false,
+        }
+    }
+
+    fn none() -> Blocks {
+        let codec = Codec::try_new("lines", &text_schema("line"), Format::Text, 1 << 20).unwrap();
+        Blocks::none(LineDecoder::new(codec, "somewhere".to_owned(), OnBadRecordSpec::Skip))
+    }
+
+    fn sizes(bytes: usize, partitions: usize) -> Vec<usize> {
+        let lines = "123456789\n".repeat(bytes / 10);
+        cut(came(lines, Vec::new()), partitions).into_iter().map(|block| block.range.len()).collect()
+    }
+
+    #[test]
+    fn blocks_are_of_about_equal_size_and_none_is_small() {
+        let least = SPLIT_BYTES_MIN as usize;
+        assert_eq!(sizes(0, 4).len(), 0);
+        assert_eq!(sizes(50, 4), [50]);
+        assert_eq!(sizes(2 * least - 100, 4).len(), 1);
+        assert_eq!(sizes(2 * least + 100, 4).len(), 2, "no sliver is left");
+        assert_eq!(sizes(40 * least, 1).len(), 1);
+        let many = sizes(40 * least, 4);
+        assert_eq!(many.len(), 4);
+        assert!(many.iter().all(|size| size.abs_diff(10 * least) < 40), "{many:?}");
+    }
+
+    #[test]
+    fn a_poll_s_reader_knows_its_own_blocks_only() {
+        let first = none().next(came("a\nb\n".to_owned(), Vec::new()), 2);
+        let second = first.next(came("c\n".to_owned(), Vec::new()), 2);
+        let (before, after) = (first.splits().remove(0), second.splits().remove(0));
+        assert_eq!((before.place.as_str(), before.bytes), ("somewhere from line 3", Some(4)));
+        assert_eq!(to_texts(&first.read(&before).unwrap().batch), ["a", "b"]);
+        assert_eq!(to_texts(&second.read(&after).unwrap().batch), ["c"]);
+        for error in [first.read(&after).unwrap_err(), second.read(&before).unwrap_err()] {
+            assert!(error.to_string().contains("it is of another batch"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_finished_is_told_once_also_without_lines() {
+        let fragment = BadRecord { place: "line 9".to_owned(), reason: "unfinished".to_owned() };
+        for lines in ["", "a\n"] {
+            let blocks = none().next(came(lines.to_owned(), vec![fragment.clone()]), 4);
+            let splits = blocks.splits();
+            assert_eq!(splits.len(), 1);
+            let decoded = blocks.read(&splits[0]).unwrap();
+            assert_eq!((decoded.batch.num_rows(), decoded.bad_records), (lines.len() / 2, vec![fragment.clone()]));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_in_one_block(lengths in prop::collection::vec(0..30_000_usize, 0..40), partitions in 0..9_usize) {
+            let lines: Vec<String> = lengths.iter().enumerate().map(|(n, length)| format!("{n}{}", "x".repeat(*length))).collect();
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let blocks = none().next(came(text, Vec::new()), partitions);
+            let splits = blocks.splits();
+            prop_assert!(splits.len() <= partitions.max(1));
+            let read = splits.iter().flat_map(|split| to_texts(&blocks.read(split).unwrap().batch));
+            prop_assert_eq!(read.collect::<Vec<_>>(), lines);
+            // Line numbers and places in bytes follow each other.
+            let (mut line, mut byte) = (3, 100);
+            for block in &blocks.blocks {
+                prop_assert_eq!((block.first_line, block.first_byte), (line, byte));
+                line += count_lines(&block.lines[block.range.clone()]);
+                byte += block.range.len() as u64;
+            }
+        }
     }
 }

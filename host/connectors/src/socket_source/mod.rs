@@ -92,7 +92,7 @@ impl Receiver for SocketReceiver {
         if finished {
             self.check_task(ended)?;
         }
-        self.blocks = Arc::new(self.blocks.next(came, request));
+        self.blocks = Arc::new(self.blocks.next(came, request.partitions));
         let splits = self.blocks.splits();
         // Without reconnect the connection's end is the end of all there is; until then more may come.
         Ok(Poll { splits, more: !self.options.reconnect && !ended, ended, notes, ..Poll::default() })

@@ -97,7 +97,7 @@ impl Receiver for StdinReceiver {
             let reason = "the thread that reads standard input ended by itself".to_owned();
             return Err(Error::ReceiverStopped { source_name: self.name.clone(), reason }.into());
         }
-        self.blocks = Arc::new(self.blocks.next(came, request));
+        self.blocks = Arc::new(self.blocks.next(came, request.partitions));
         let splits = self.blocks.splits();
         Ok(Poll { splits, more: !ended, ended, ..Poll::default() })
     }

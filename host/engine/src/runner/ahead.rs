@@ -8,13 +8,14 @@
 //! pool            | front 3       | front 5       | ...
 //! pool, job   | rest 1 | rest 2 | rest 3 | rest 4 | ...
 //! ```
-//! One batch at least, and as many as it takes for each of the job's tasks to have a split.
+//! One batch at least, and as many as it takes for each of the job's tasks to have a split, unless their input is large: beyond
+//! `AHEAD_BYTES_MAX` for each task, or of unknown size, no further batch is begun.
 //!
 //! Only where the next batch is due, and where nothing of it depends on how the one before ends: not with accumulators or
 //! broadcasts, whose calls and values belong to one batch. A job with parallelism 1 has one task at a time and does not look ahead.
 //! What a look ahead took from a source is a batch like any other: it is finished when the job is told to stop, and an error in
-//! it, a panic too, is told when the batch's turn comes, after the one before is committed. A look that found nothing is none: when the
-//! batch's turn comes, the receivers are asked again.
+//! it, a panic too, is told when the batch's turn comes, after the one before is committed. After a failure those that come
+//! behind it are dropped. A look that found nothing is none: when the batch's turn comes, the receivers are asked again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use super::front::{Front, SourceBatch};
 use super::{JobRunner, Polled, caught};
 use crate::Trigger;
 use crate::error::{Error, Result};
+use crate::operators::PARTITION_BYTES_MAX;
 
 /// A batch whose input is known.
 pub(super) struct Begun {
@@ -40,11 +42,8 @@ pub(super) struct Begun {
     pub(super) front: Option<FrontAhead>,
 }
 
-/// The smallest split of a job that takes what there is, where batches can be computed side by side: then no core waits for a
-/// split, and what a stage puts together (counts of words, say) is put together once a split, so fewer splits leave less to the
-/// shuffle. Measured: with files of 3 MB whole ones were better than halves, with files of 7 MB halves were. A job that is to be
-/// quick with each batch has smaller ones. It hangs on settings alone, so that a batch that is run again has the same splits.
-const SPLIT_BYTES_MIN: u64 = 2 << 20;
+/// Input of batches that are begun, for each of the job's tasks, beyond which no further one is: as much as a partition may have.
+const AHEAD_BYTES_MAX: u64 = PARTITION_BYTES_MAX as u64;
 
 /// What a look ahead came to.
 pub(super) type Ahead = Result<Begun>;
@@ -80,19 +79,20 @@ impl Drop for FrontAhead {
 
 impl JobRunner {
     /// Asks the receivers for a batch, unless that was done already.
-    pub(super) fn begin(&mut self, batch_time: BatchTime) -> Result<Begun> {
+    pub(super) fn begin(&mut self, batch_time: BatchTime, look_ahead: LookAhead) -> Result<Begun> {
         match self.ahead.pop_front() {
             Some(ahead) => ahead,
-            None => self.ask(batch_time),
+            None => self.ask(batch_time, look_ahead),
         }
     }
 
-    fn ask(&mut self, batch_time: BatchTime) -> Result<Begun> {
+    fn ask(&mut self, batch_time: BatchTime, look_ahead: LookAhead) -> Result<Begun> {
         let (began_us, delay_ms) = (self.clock().monotonic_us(), self.delay_ms(batch_time));
-        let mut request = PollRequest::new(batch_time, self.options.parallelism);
-        if self.options.trigger == Trigger::AvailableNow && self.is_apart() {
-            request.split_bytes_min = SPLIT_BYTES_MIN;
-        }
+        // Not for a job that is to be quick with each batch. And by settings alone, not by what has come: a batch that is run
+        // again has the same splits.
+        let side_by_side =
+            look_ahead == LookAhead::Yes && self.options.trigger == Trigger::AvailableNow && self.is_apart();
+        let request = PollRequest { side_by_side, ..PollRequest::new(batch_time, self.options.parallelism) };
         Ok(Begun { batch_time, began_us, delay_ms, polled: self.poll(&request)?, front: None })
     }
 
@@ -121,23 +121,26 @@ impl JobRunner {
             return;
         }
         let mut last = batch_time;
-        let mut splits = 0;
+        let (mut splits, mut bytes) = (0, 0_u64);
+        let bytes_max = AHEAD_BYTES_MAX.saturating_mul(tasks as u64);
         for ahead in &self.ahead {
             // What comes after a failure is not asked for.
             let Ok(begun) = ahead else { return };
             last = begun.batch_time;
             splits += begun.polled.splits();
+            bytes = bytes.saturating_add(begun.polled.bytes());
         }
-        while splits < tasks && !stop.is_raised() {
+        while splits < tasks && bytes < bytes_max && !stop.is_raised() {
             last = self.batch_time_after(last);
             if self.options.trigger == Trigger::Continuous && self.clock().now_ms() < self.due_ms(last) {
                 return;
             }
             // Receivers may be anybody's code.
-            match caught(last, || self.ask(last).map(|begun| self.start_front(begun, stop))) {
+            match caught(last, || self.ask(last, LookAhead::Yes).map(|begun| self.start_front(begun, stop))) {
                 Ok(begun) if begun.polled.is_empty() => return self.found_nothing(begun.polled),
                 Ok(begun) => {
                     splits += begun.polled.splits();
+                    bytes = bytes.saturating_add(begun.polled.bytes());
                     self.ahead.push_back(Ok(begun));
                 }
                 Err(error) => return self.ahead.push_back(Err(error)),

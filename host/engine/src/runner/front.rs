@@ -1,7 +1,7 @@
 //! The front of a batch: its sources, and the stages that nothing but they feed.
 //!
-//! It needs no state of the job. So the front of the next batch can be computed while the one at hand is at shuffles and
-//! keyed state: then no core waits at the end of a round for the last task of the other.
+//! It needs no state of the job. So the fronts of the next batches can be computed while the one at hand is at shuffles and
+//! keyed state (`ahead.rs`): then no core waits at the end of a round for the last task of the other.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

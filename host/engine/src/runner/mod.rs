@@ -6,8 +6,9 @@
 //!     -> tell the listener
 //! ```
 //!
-//! The next batch, if it is due, is computed while this one is being committed; commits keep their order. An error anywhere fails the job: nothing of the batch is committed, what sinks prepared is dropped, and the hot state goes
-//! with the runner. A new runner continues from the newest commit.
+//! The next batches, if they are due, are begun while this one is computed, and computed while it is being committed; commits keep
+//! their order. An error anywhere fails the job: nothing of the batch is committed, what sinks prepared and what was begun of later
+//! batches is dropped, and the hot state goes with the runner. A new runner continues from the newest commit.
 //! Source: `org.apache.spark.streaming.scheduler.JobGenerator` and `JobScheduler`.
 
 mod ahead;
@@ -72,7 +73,7 @@ pub struct JobRunner {
     output: OutputThread,
     /// The batch that the output thread has in hand.
     in_flight: Option<BatchInFlight>,
-    /// The batch after the newest one, if it was begun already.
+    /// The batches after the newest one that were begun already, in order; a failure is the last of them.
     ahead: VecDeque<Ahead>,
     operators: Vec<Operation>,
     accumulators: Accumulators,
@@ -161,6 +162,12 @@ impl Polled {
     fn splits(&self) -> usize {
         self.polls.iter().map(|poll| poll.splits.len()).sum()
     }
+
+    /// How many bytes of records there are; the largest number if that is not known.
+    fn bytes(&self) -> u64 {
+        let splits = self.polls.iter().flat_map(|poll| &poll.splits);
+        splits.map(|split| split.bytes.unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
+    }
 }
 
 /// What a batch came to.
@@ -200,7 +207,7 @@ impl JobRunner {
         // What was begun ahead was taken from its source, and is finished.
         while !stop.is_raised() || !self.ahead.is_empty() {
             let batch_time = self.next_batch_time();
-            let begun = self.guarded(batch_time, |runner| runner.begin(batch_time))?;
+            let begun = self.guarded(batch_time, |runner| runner.begin(batch_time, LookAhead::Yes))?;
             if begun.polled.is_empty() {
                 self.settle()?;
                 self.summary.bad_records += self.tell_of(&begun.polled);
@@ -231,7 +238,7 @@ impl JobRunner {
             if stop.is_raised() && self.ahead.is_empty() {
                 return Ok(());
             }
-            let begun = self.guarded(batch_time, |runner| runner.begin(batch_time))?;
+            let begun = self.guarded(batch_time, |runner| runner.begin(batch_time, LookAhead::Yes))?;
             self.guarded(batch_time, |runner| runner.batch(begun, stop, LookAhead::Yes))?;
             batch_time = self.next_batch_time();
         }
@@ -284,7 +291,7 @@ impl JobRunner {
     /// As [`Self::run`].
     pub fn run_batch(&mut self, batch_time: BatchTime) -> Result<BatchReport> {
         self.guarded(batch_time, |runner| {
-            let begun = runner.begin(batch_time)?;
+            let begun = runner.begin(batch_time, LookAhead::No)?;
             runner.batch(begun, &StopSignal::new(), LookAhead::No)
         })?;
         Ok(self.settle()?.expect("the batch was handed over just now"))
@@ -463,6 +470,8 @@ impl JobRunner {
     }
 
     fn close(&mut self) {
+        // After a failure nobody will ask for what was begun: what runs of it ends at its next partition.
+        self.ahead.clear();
         self.sources.iter_mut().for_each(|source| source.receiver.stop());
         self.output.close();
     }

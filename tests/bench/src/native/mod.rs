@@ -90,6 +90,8 @@ impl NativeOptions {
 ///
 /// A file cannot be read or written, or the job writes no state.
 pub(crate) fn run(job: NativeJob, options: &NativeOptions) -> Result<()> {
+    // The same settings of the allocator as the other side has.
+    millpond_cli::allocator::keep_freed_memory();
     ensure!(job != NativeJob::W2 || options.state.is_none(), "W2 writes no state: leave out --state");
     match job {
         NativeJob::W1 => w1::run(options),

@@ -1,16 +1,17 @@
 //! State that outlives the process: what changed in a batch, appended to a file and synced.
 //!
 //! ```text
-//! batch    for each thread: a section of keys that are new, a section of values that changed
-//! section  kind: u32, thread: u32, entries: u32, the entries, zeros up to a multiple of 4096
+//! batch    for each thread: a section of keys that are new, a section of values that changed; none that would be empty
+//! section  batch: u32, kind: u32, thread: u32, entries: u32, the entries, zeros up to a multiple of 4096
 //! new      value: 8 bytes, length: u32, key; a thread's keys are numbered from 1 in the order in which they come
 //! changed  number of the key: u32, value: 8 bytes
 //! ```
 //! Little-endian, no checksums. Written past the page cache, for which everything is a multiple of 4096 bytes, in memory too:
-//! a megabyte that nobody will read again costs less than half as much so, where the system lets it. The buffers are used again.
+//! a megabyte that nobody will read again costs less than half as much so, where the system lets it. A batch is one write. The
+//! buffers are used again.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, IoSlice, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -21,8 +22,8 @@ mod tests;
 /// What is written past the page cache lies on a multiple of this, and has a multiple of it as its length.
 const ALIGNMENT: usize = 4096;
 
-/// Kind, thread, number of entries.
-const HEADER_BYTES: usize = 12;
+/// Batch, kind, thread, number of entries.
+const HEADER_BYTES: usize = 16;
 
 /// Kind of a section of new keys.
 const NEW: u32 = 1;
@@ -77,11 +78,11 @@ impl Section {
     }
 
     /// The section with its header and its zeros.
-    fn sealed(&mut self) -> &[u8] {
+    fn sealed(&mut self, batch: u32) -> &[u8] {
         let zeros = (self.bytes.len() - self.start).next_multiple_of(ALIGNMENT) + self.start - self.bytes.len();
         self.reserve(zeros);
         self.bytes.extend(std::iter::repeat_n(0, zeros));
-        let header = [self.kind, self.thread, self.entries].map(u32::to_le_bytes);
+        let header = [batch, self.kind, self.thread, self.entries].map(u32::to_le_bytes);
         self.bytes[self.start..][..HEADER_BYTES].copy_from_slice(header.as_flattened());
         &self.bytes[self.start..]
     }
@@ -132,6 +133,7 @@ impl Changes {
 /// The file.
 pub(super) struct StateFile {
     file: File,
+    batches: u32,
 }
 
 impl StateFile {
@@ -141,18 +143,29 @@ impl StateFile {
         options.write(true).create(true).truncate(true);
         // Not every file system has it.
         let file = past_the_cache(&options).open(path).or_else(|_| options.open(path));
-        Ok(Self { file: file.with_context(|| format!("cannot make {}", path.display()))? })
+        Ok(Self { file: file.with_context(|| format!("cannot make {}", path.display()))?, batches: 0 })
     }
 
     /// Appends what changed in a batch and waits until it is on the disk.
     pub(super) fn commit<'a>(&mut self, batch: impl IntoIterator<Item = &'a mut Changes>) -> Result<()> {
-        for changes in batch {
-            for section in [&mut changes.new, &mut changes.changed] {
-                self.file.write_all(section.sealed()).context("cannot write the state")?;
-            }
-        }
+        let sections = batch.into_iter().flat_map(|changes| [&mut changes.new, &mut changes.changed]);
+        let sections = sections.filter(|section| section.entries > 0);
+        let mut slices: Vec<IoSlice<'_>> = sections.map(|section| IoSlice::new(section.sealed(self.batches))).collect();
+        self.batches += 1;
+        write_all(&mut self.file, &mut slices).context("cannot write the state")?;
         self.file.sync_data().context("cannot sync the state")
     }
+}
+
+/// Writes all of it, in one call if the system takes it.
+fn write_all(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        match file.write_vectored(slices)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut slices, written),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(target_os = "linux")]

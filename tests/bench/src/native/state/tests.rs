@@ -30,9 +30,14 @@ impl<'a> Front<'a> {
         self.bytes(8).try_into().unwrap()
     }
 
-    fn section(&mut self, kind: u32, thread: usize) -> Vec<Entry> {
+    /// A section of a batch; one without entries is not there.
+    fn section(&mut self, batch: usize, kind: u32, thread: usize) -> Vec<Entry> {
+        let header = [batch as u32, kind, thread as u32].map(u32::to_le_bytes);
+        if !self.0.starts_with(header.as_flattened()) {
+            return Vec::new();
+        }
         let before = self.0.len();
-        assert_eq!((self.word(), self.word()), (kind, thread as u32));
+        self.bytes(header.as_flattened().len());
         let entries = (0..self.word()).map(|_| {
             if kind == CHANGED {
                 (Some(self.word()), Vec::new(), self.value())
@@ -52,10 +57,10 @@ impl<'a> Front<'a> {
 type Known = Vec<(Vec<u8>, [u8; 8])>;
 
 /// Applies the next batch.
-fn apply(front: &mut Front<'_>, threads: &mut [Known]) {
+fn apply(front: &mut Front<'_>, batch: usize, threads: &mut [Known]) {
     for (thread, known) in threads.iter_mut().enumerate() {
         // Changed values stand behind the new keys, and are of those that were there before.
-        let (new, changed) = (front.section(NEW, thread), front.section(CHANGED, thread));
+        let (new, changed) = (front.section(batch, NEW, thread), front.section(batch, CHANGED, thread));
         for (number, _, value) in changed {
             known[number.unwrap() as usize - 1].1 = value;
         }
@@ -88,7 +93,7 @@ fn state_is_the_answer<V: PartialEq + Debug>(
         let batches: Vec<&str> = answers.split_terminator("\n\n").collect();
         assert_eq!(batches.len(), files.len());
         for (number, answer) in batches.into_iter().enumerate() {
-            apply(&mut front, &mut known);
+            apply(&mut front, number, &mut known);
             let mut held: BTreeMap<String, V> = BTreeMap::new();
             for (key, value) in known.iter().flatten() {
                 let key = String::from_utf8(key.clone()).unwrap();
@@ -140,19 +145,20 @@ fn only_what_changed_is_written() {
     assert_eq!(answers, "a\t2\nb\t1\n\na\t3\nb\t1\nc\t1\n\n");
     let count = |count: u64| count.to_le_bytes();
     let mut front = Front(&state);
-    assert_eq!(front.section(NEW, 0), [entry(None, "a", count(2)), entry(None, "b", count(1))]);
-    assert_eq!(front.section(CHANGED, 0), []);
-    assert_eq!(front.section(NEW, 0), [entry(None, "c", count(1))]);
-    assert_eq!(front.section(CHANGED, 0), [entry(Some(1), "", count(3))]);
+    assert_eq!(front.section(0, NEW, 0), [entry(None, "a", count(2)), entry(None, "b", count(1))]);
+    assert_eq!(front.section(0, CHANGED, 0), []);
+    assert_eq!(front.section(1, NEW, 0), [entry(None, "c", count(1))]);
+    assert_eq!(front.section(1, CHANGED, 0), [entry(Some(1), "", count(3))]);
 
     let (_, state) = with_state(NativeJob::W3, &["a,1\nb,2\n".to_owned(), "b,4\n".to_owned()], 1);
     let mut front = Front(&state);
-    let mut first = front.section(NEW, 0);
-    assert_eq!(front.section(CHANGED, 0), []);
-    assert_eq!(front.section(NEW, 0), []);
+    let mut first = front.section(0, NEW, 0);
+    assert_eq!(front.section(0, CHANGED, 0), []);
+    assert_eq!(front.section(1, NEW, 0), []);
     let place = first.iter().position(|(_, key, _)| key == b"b").unwrap() as u32;
     let average = (0.3 * 4.0 + (1.0 - 0.3) * 2.0_f64).to_le_bytes();
-    assert_eq!(front.section(CHANGED, 0), [entry(Some(place + 1), "", average)]);
+    assert_eq!(front.section(1, CHANGED, 0), [entry(Some(place + 1), "", average)]);
+    assert!(front.0.is_empty(), "sections without entries are not written");
     first.sort();
     assert_eq!(first, [entry(None, "a", 1.0_f64.to_le_bytes()), entry(None, "b", 2.0_f64.to_le_bytes())]);
 }
