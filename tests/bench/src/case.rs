@@ -16,10 +16,35 @@ pub(crate) struct CaseResult {
     pub what: String,
     /// What was measured, the most important first.
     pub figures: Vec<Figure>,
-    /// Where Millpond's time went: (phase, milliseconds). Summed over threads, so that it may exceed the wall time.
-    pub phases: Vec<(String, f64)>,
+    /// Where Millpond's time went.
+    pub phases: Vec<Phases>,
     /// What a reader must know to read the figures rightly.
     pub notes: Vec<String>,
+}
+
+/// Where the time of a run went. Summed over threads, so that it may exceed the wall time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Phases {
+    /// Of which runs, if the case has several kinds: `a hot key`.
+    pub of: String,
+    /// (phase, milliseconds), the mean over runs.
+    pub phases: Vec<(String, f64)>,
+}
+
+impl Phases {
+    /// The mean over runs, of each of which the phases are given in the same order.
+    pub(crate) fn mean(of: &str, runs: &[[(&'static str, f64); 6]]) -> Self {
+        let mut phases: Vec<(String, f64)> = Vec::new();
+        for run in runs {
+            for (index, (name, ms)) in run.iter().enumerate() {
+                match phases.get_mut(index) {
+                    Some((_, sum)) => *sum += ms / runs.len() as f64,
+                    None => phases.push(((*name).to_owned(), ms / runs.len() as f64)),
+                }
+            }
+        }
+        Self { of: of.to_owned(), phases }
+    }
 }
 
 /// One measured number with its spread and, where there is one, what it stands beside.
@@ -113,6 +138,14 @@ pub(crate) const CASES: &[Case] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn phases_are_means_over_runs() {
+        let run = |guest| [("decode", 1.0), ("guest", guest), ("c", 0.0), ("d", 0.0), ("e", 0.0), ("f", 0.0)];
+        let phases = Phases::mean("one", &[run(1.0), run(3.0)]);
+        assert_eq!((phases.of.as_str(), &phases.phases[1]), ("one", &("guest".to_owned(), 2.0)));
+        assert_eq!(Phases::mean("none", &[]).phases, []);
+    }
 
     #[test]
     fn every_case_has_a_name_of_its_own() {

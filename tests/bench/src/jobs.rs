@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::case::Phases;
 use crate::measure::{Program, Usage, measure};
 
 /// Where things are.
@@ -55,7 +56,7 @@ pub(crate) struct Totals {
 
 impl Totals {
     /// Where the time went, milliseconds summed over threads.
-    pub(crate) fn phases(&self) -> [(&'static str, f64); 6] {
+    fn phases(&self) -> [(&'static str, f64); 6] {
         [
             ("decode", self.decode_us),
             ("guest", self.guest_us),
@@ -67,8 +68,17 @@ impl Totals {
         .map(|(name, us)| (name, us as f64 / 1000.0))
     }
 
+    /// Where the time of these runs went.
+    pub(crate) fn mean_phases(of: &str, runs: &[Self]) -> Phases {
+        Phases::mean(of, &runs.iter().map(Self::phases).collect::<Vec<_>>())
+    }
+
     /// Reads a report's last line.
-    fn read(path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or has no summary.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         #[derive(Deserialize)]
         struct Last {
             summary: Totals,

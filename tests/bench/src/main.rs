@@ -158,12 +158,14 @@ fn measure_cases(args: &Args) -> Result<ExitCode> {
 
 /// Runs what the case measures once under a profiler.
 fn profiled(bench: &Bench, case: &Case) -> Result<CaseResult> {
-    let mut program = bench.program(case)?;
-    if case.place == Place::Programs {
-        program.args.push("--perf-map".into());
+    let mut notes = Vec::new();
+    for (name, mut program) in bench.programs(case)? {
+        if case.place == Place::Programs {
+            program.args.push("--perf-map".into());
+        }
+        let svg = bench.places.data.with_file_name(format!("{name}.svg"));
+        notes.extend(profile::flame_graph(&program.command(), &name, &svg)?);
     }
-    let svg = bench.places.data.with_file_name(format!("{}.svg", case.name));
-    let notes = profile::flame_graph(&program.command(), case.name, &svg)?;
     Ok(CaseResult { case: case.name.to_owned(), what: case.what.to_owned(), notes, ..CaseResult::default() })
 }
 

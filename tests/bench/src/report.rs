@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
-use crate::case::{CaseResult, Figure};
+use crate::case::{CaseResult, Figure, Phases};
 use crate::machine::Machine;
 
 /// Thin lines, one under the header.
@@ -40,11 +40,11 @@ pub(crate) fn render(result: &CaseResult) -> String {
     if !result.figures.is_empty() {
         writeln!(text, "{table}").expect("a string takes everything");
     }
-    let total: f64 = result.phases.iter().map(|(_, ms)| ms).sum();
-    if total > 0.0 {
-        let phases =
-            result.phases.iter().map(|(name, ms)| format!("{name} {} ms ({:.0} %)", number(*ms), ms / total * 100.0));
-        writeln!(text, "  time: {}", phases.collect::<Vec<_>>().join(", ")).expect("a string takes everything");
+    for Phases { of, phases } in &result.phases {
+        let total: f64 = phases.iter().map(|(_, ms)| ms).sum();
+        let of = if of.is_empty() { String::new() } else { format!(" of {of}") };
+        let phases = phases.iter().map(|(name, ms)| format!("{name} {} ms ({:.0} %)", number(*ms), ms / total * 100.0));
+        writeln!(text, "  time{of}: {}", phases.collect::<Vec<_>>().join(", ")).expect("a string takes everything");
     }
     for note in &result.notes {
         writeln!(text, "  {note}").expect("a string takes everything");
@@ -93,11 +93,12 @@ mod tests {
     #[test]
     fn a_case_is_a_table_with_its_phases_and_notes() {
         let ours = [50.0, 60.0, 55.0];
+        let phases = [("decode".to_owned(), 25.0), ("guest".to_owned(), 75.0)];
         let result = CaseResult {
             case: "w1".to_owned(),
             what: "counting".to_owned(),
             figures: vec![figure("throughput", "M/s", &ours).beside(&ours, &[100.0; 3]).must(Bar::RatioAtLeast(0.5))],
-            phases: vec![("decode".to_owned(), 25.0), ("guest".to_owned(), 75.0)],
+            phases: ["", "two"].map(|of| Phases { of: of.to_owned(), phases: phases.to_vec() }).into(),
             notes: vec!["a note".to_owned()],
         };
         let text = render(&result);
@@ -105,6 +106,7 @@ mod tests {
             "w1: counting\n",
             "│ throughput │ M/s  │   55.0 │ 50.0 .. 60.0 │      100 │ 0.550x │ >= 0.5x │ yes │\n",
             "  time: decode 25.0 ms (25 %), guest 75.0 ms (75 %)\n",
+            "  time of two: decode 25.0 ms (25 %), guest 75.0 ms (75 %)\n",
             "  a note\n",
         ] {
             assert!(text.contains(part), "{part} is missing\n{text}");

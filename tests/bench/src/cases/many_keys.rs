@@ -3,17 +3,19 @@
 use anyhow::Result;
 
 use super::Bench;
-use super::throughput::{Work, mean_phases};
+use super::throughput::Work;
 use crate::case::CaseResult;
 use crate::compare::{Bar, figure};
+use crate::jobs::Totals;
 
 /// Measures both sizes in turns.
 pub(super) fn run(bench: &Bench) -> Result<CaseResult> {
     let (few, many) = (Work::w3(bench)?, Work::many_keys(bench)?);
+    many.check(bench)?;
     let (_, few_answer) = bench.native(&few.native_args(2))?;
     let (_, many_answer) = bench.native(&many.native_args(2))?;
     let (mut few_ns, mut many_ns, mut few_bytes, mut many_bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut totals, mut keys) = (Vec::new(), 0);
+    let (mut few_totals, mut totals, mut keys) = (Vec::new(), Vec::new(), 0);
     for _ in 0..bench.repetitions {
         let base = few.run_millpond(bench, &[], &few_answer)?;
         let outcome = many.run_millpond(bench, &[], &many_answer)?;
@@ -22,6 +24,7 @@ pub(super) fn run(bench: &Bench) -> Result<CaseResult> {
         few_bytes.push(base.usage.peak_bytes / base.totals.state_keys as f64);
         many_bytes.push(outcome.usage.peak_bytes / outcome.totals.state_keys as f64);
         keys = outcome.totals.state_keys;
+        few_totals.push(base.totals);
         totals.push(outcome.totals);
     }
     Ok(CaseResult {
@@ -33,11 +36,11 @@ pub(super) fn run(bench: &Bench) -> Result<CaseResult> {
                 .beside(&many_bytes, &few_bytes)
                 .must(Bar::MaxAtMost(200.0)),
         ],
-        phases: mean_phases(&totals),
+        phases: vec![Totals::mean_phases(few.name, &few_totals), Totals::mean_phases(many.name, &totals)],
         notes: vec![
             format!("{keys} of the sensors have a reading and so a state; the baseline is Millpond's own run of w3"),
             "memory is the peak of the whole process over the number of keys".to_owned(),
-            "answers equal byte for byte with the native program's: the first ten of every batch in every run"
+            "answers equal byte for byte with the native program's: the first ten of every batch in every run, and all rows in a run beside"
                 .to_owned(),
         ],
     })

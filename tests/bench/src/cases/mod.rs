@@ -57,21 +57,30 @@ impl Bench {
         }
     }
 
-    /// The program that a case measures, with its input ready: what a profiler looks at.
+    /// The programs that a case measures, by name, with their input ready: what a profiler looks at.
     ///
     /// # Errors
     ///
     /// Input or plugin cannot be made.
-    pub(crate) fn program(&self, case: &Case) -> Result<Program> {
-        let work = match case.name {
-            _ if case.place == Place::Inner => return Ok(self.inner_program(case)),
-            "w2" => Work::w2(self)?,
-            "w3" => Work::w3(self)?,
-            "many-keys" => Work::many_keys(self)?,
-            _ => Work::w1(self)?,
-        };
+    pub(crate) fn programs(&self, case: &Case) -> Result<Vec<(String, Program)>> {
         std::fs::create_dir_all(&self.places.work).context("cannot make the work folder")?;
-        Ok(work.job.program(&self.places, &work.settings()))
+        let works = match case.name {
+            _ if case.place == Place::Inner => return Ok(vec![(case.name.to_owned(), self.inner_program(case))]),
+            "start" => return Ok(vec![(case.name.to_owned(), start::program(self)?)]),
+            "w2" => vec![Work::w2(self)?],
+            "w3" => vec![Work::w3(self)?],
+            "many-keys" => vec![Work::many_keys(self)?],
+            "bad-input" => {
+                let odd = bad_input::works(self)?.into_iter().filter(|(kind, _)| kind.is_some());
+                odd.map(|(_, work)| work).collect()
+            }
+            _ => vec![Work::w1(self)?],
+        };
+        let name = |work: &Work| match case.name {
+            "bad-input" => format!("{}-{}", case.name, work.name.replace(' ', "-")),
+            name => name.to_owned(),
+        };
+        Ok(works.iter().map(|work| (name(work), work.job.program(&self.places, &work.settings()))).collect())
     }
 
     fn inner_program(&self, case: &Case) -> Program {

@@ -38,6 +38,12 @@ pub(super) fn run(bench: &Bench) -> Result<CaseResult> {
     })
 }
 
+/// What a profiler looks at.
+pub(super) fn program(bench: &Bench) -> Result<Program> {
+    let job = Job::build(&bench.places, "plugins/wordcount", "lines", "counts")?;
+    Ok(start_of(&bench.places, &job, &["--set", &job.component_setting()]))
+}
+
 fn start_of(places: &Places, job: &Job, args: &[&str]) -> Program {
     let mut program = Program::new(&places.millpond, ["run"]);
     program.args.push(job.folder().into());

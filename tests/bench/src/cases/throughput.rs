@@ -3,7 +3,7 @@
 //! Millpond commits its state durably every batch. Where the bar asks for that, the native program that is judged with does the
 //! same; the one that keeps everything in memory runs as well, and its ratio is a row without a bar.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::Bench;
 use crate::answers::{of_console, of_folder};
@@ -37,6 +37,9 @@ pub(super) struct Work {
     pub(super) memory_mb_max: f64,
 }
 
+/// When all rows are compared, a whole answer of each batch is written and read: fewer, larger batches do.
+const CHECK_BATCHES: u64 = 5;
+
 /// Rows of an answer.
 const TOP: u32 = 10;
 
@@ -49,7 +52,7 @@ impl Work {
             name: "w1",
             what: "running word count, plugins/wordcount: 2 M lines of Zipf text over 50 k words, one file of 40 per batch, state committed durably every batch, top 10",
             job: Job::build(&bench.places, "plugins/wordcount", "lines", "counts")?,
-            check_files: data.files,
+            check_files: data.files.div_ceil(CHECK_BATCHES),
             data,
             native: "w1",
             unit: "M words/s",
@@ -83,22 +86,28 @@ impl Work {
     pub(super) fn w3(bench: &Bench) -> Result<Self> {
         let options = if bench.quick { ReadingsOptions::QUICK } else { ReadingsOptions::W3 };
         let what = "moving average per sensor: 10 M readings of 1 M sensors, the guest's update function, one file of 20 per batch, state committed durably every batch, top 10";
-        Self::averages(bench, "w3", what, options)
+        Self::averages(bench, "w3", what, options, CHECK_BATCHES)
     }
 
     /// The same of ten times as many sensors.
     pub(super) fn many_keys(bench: &Bench) -> Result<Self> {
         let options = if bench.quick { ReadingsOptions::QUICK_MANY_KEYS } else { ReadingsOptions::MANY_KEYS };
-        Self::averages(bench, "many-keys", "w3 with 10 M sensors beside its own run with 1 M", options)
+        Self::averages(bench, "many-keys", "w3 with 10 M sensors beside its own run with 1 M", options, 2)
     }
 
-    fn averages(bench: &Bench, name: &'static str, what: &'static str, options: ReadingsOptions) -> Result<Self> {
+    fn averages(
+        bench: &Bench,
+        name: &'static str,
+        what: &'static str,
+        options: ReadingsOptions,
+        check_batches: u64,
+    ) -> Result<Self> {
         let data = readings(&bench.places.data, options)?;
         Ok(Self {
             name,
             what,
             job: Job::build(&bench.places, "tests/bench/jobs/ewma", "readings", "averages")?,
-            check_files: data.files / 2,
+            check_files: data.files.div_ceil(check_batches),
             units: Some(data.rows),
             data,
             native: "w3",
@@ -107,6 +116,11 @@ impl Work {
             ratio_min: 0.12,
             memory_mb_max: 800.0,
         })
+    }
+
+    /// The same job over other input.
+    pub(super) fn over(self, name: &'static str, data: DataSet) -> Self {
+        Self { name, check_files: data.files.div_ceil(CHECK_BATCHES), units: Some(data.rows), data, ..self }
     }
 
     /// The job's settings for the measured run: one file a batch, the first ten rows on the console.
@@ -147,41 +161,39 @@ impl Work {
             self.job.sink("path", out.display()),
             "params.top=0".to_owned(),
         ];
-        self.job.run(&bench.places, &settings)?;
+        self.run_all(bench, &settings)?;
         let (_, native) = bench.native(&self.native_args_of(2, 0, self.check_files))?;
-        same(&format!("{}, all rows", self.name), &of_folder(&out)?, &native, &bench.places.work)?;
+        let answer = of_folder(&out)?;
+        // Some gigabytes a run would fill the disk.
+        empty(&out)?;
+        same(&format!("{}, all rows", self.name), &answer, &native, &bench.places.work)?;
         Ok(self.units.unwrap_or_else(|| sum_of_values(&native)))
+    }
+
+    /// Runs the job over all of the input.
+    fn run_all(&self, bench: &Bench, settings: &[String]) -> Result<Outcome> {
+        let outcome = self.job.run(&bench.places, settings)?;
+        let (taken, rows) = (outcome.totals.rows_in, self.data.rows);
+        ensure!(taken == rows, "{}: {taken} of {rows} rows were taken", self.name);
+        Ok(outcome)
     }
 
     /// One measured run of Millpond, its answer compared.
     pub(super) fn run_millpond(&self, bench: &Bench, extra: &[String], native: &[u8]) -> Result<Outcome> {
         let mut settings = self.settings();
         settings.extend_from_slice(extra);
-        let outcome = self.job.run(&bench.places, &settings)?;
+        let outcome = self.run_all(bench, &settings)?;
         let printed = std::fs::read_to_string(&outcome.stdout)?;
         same(self.name, &of_console(&printed)?, native, &bench.places.work)?;
         Ok(outcome)
     }
 }
 
-/// The sum of the second column: how many words were counted.
+/// The sum of the second column in the last batch, which has the counts of all: how many words there are.
 fn sum_of_values(answer: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(answer);
-    text.lines().filter_map(|line| line.split_once('\t')?.1.parse::<u64>().ok()).sum()
-}
-
-/// The mean of each phase over runs.
-pub(super) fn mean_phases(totals: &[Totals]) -> Vec<(String, f64)> {
-    let mut phases: Vec<(String, f64)> = Vec::new();
-    for run in totals {
-        for (index, (name, ms)) in run.phases().into_iter().enumerate() {
-            match phases.get_mut(index) {
-                Some((_, sum)) => *sum += ms / totals.len() as f64,
-                None => phases.push((name.to_owned(), ms / totals.len() as f64)),
-            }
-        }
-    }
-    phases
+    let last = text.trim_end_matches('\n').rsplit("\n\n").next().unwrap_or_default();
+    last.lines().filter_map(|line| line.split_once('\t')?.1.parse::<u64>().ok()).sum()
 }
 
 /// What each side used, run by run.
@@ -246,11 +258,7 @@ fn result(work: &Work, units: f64, sides: &Sides) -> CaseResult {
         vec![figure("throughput", work.unit, &ours).beside(&ours, &native).must(Bar::RatioAtLeast(work.ratio_min))];
     let plain = speed(&sides.native);
     if work.has_state {
-        figures.push(
-            figure("throughput, beside native without state", work.unit, &ours)
-                .beside(&ours, &plain)
-                .must(Bar::RatioAtLeast(work.ratio_min)),
-        );
+        figures.push(figure("throughput, beside native without state", work.unit, &ours).beside(&ours, &plain));
         figures.push(figure(WITH_STATE, work.unit, &native));
     }
     figures.push(figure(WITHOUT_STATE, work.unit, &plain));
@@ -265,7 +273,7 @@ fn result(work: &Work, units: f64, sides: &Sides) -> CaseResult {
         case: work.name.to_owned(),
         what: work.what.to_owned(),
         figures,
-        phases: mean_phases(&sides.totals),
+        phases: vec![Totals::mean_phases("", &sides.totals)],
         notes: vec![
             format!("the baseline is: {baseline}"),
             "whole processes, from start to exit; the component is compiled and cached; phases are summed over threads"
@@ -283,6 +291,7 @@ mod tests {
     #[test]
     fn words_are_the_sum_of_their_counts() {
         assert_eq!(sum_of_values(b"a\t3\nb\t2\n\n"), 5);
+        assert_eq!(sum_of_values(b"a\t1\n\na\t3\nb\t2\n\n"), 5, "counts run on from batch to batch");
     }
 
     #[test]
@@ -290,11 +299,5 @@ mod tests {
         let usage = |wall_ms| Usage { wall_ms, ..Usage::default() };
         let sides = Sides { native: vec![usage(1.0)], native_with_state: vec![usage(2.0)], ..Sides::default() };
         assert_eq!((sides.judge(true), sides.judge(false)), (&[usage(2.0)][..], &[usage(1.0)][..]));
-    }
-
-    #[test]
-    fn phases_are_means_over_runs() {
-        let runs = [Totals { guest_us: 1000, ..Totals::default() }, Totals { guest_us: 3000, ..Totals::default() }];
-        assert_eq!(mean_phases(&runs)[1], ("guest".to_owned(), 2.0));
     }
 }

@@ -1,10 +1,12 @@
-//! Input that a careless engine stumbles over, all of it for the word count.
+//! Input that a careless engine stumbles over: for the word count, and for the moving averages.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::random::Random;
+use super::readings::{ReadingsOptions, reading};
 use super::text::TextSource;
 use super::{DataSet, ensure};
 
@@ -24,10 +26,13 @@ pub(crate) enum Odd {
     HotKey,
     /// Words of 10 KB.
     LongKeys,
+    /// One sensor that has every second reading.
+    HotSensor,
 }
 
 /// All kinds.
-pub(crate) const KINDS: &[Odd] = &[Odd::LongRows, Odd::TinyBatches, Odd::EmptyLines, Odd::HotKey, Odd::LongKeys];
+pub(crate) const KINDS: &[Odd] =
+    &[Odd::LongRows, Odd::TinyBatches, Odd::EmptyLines, Odd::HotKey, Odd::LongKeys, Odd::HotSensor];
 
 impl Odd {
     /// What it is, in a word or two.
@@ -36,8 +41,9 @@ impl Odd {
             Self::LongRows => "rows of 1 MiB",
             Self::TinyBatches => "batches of one row",
             Self::EmptyLines => "empty lines",
-            Self::HotKey => "a hot key",
+            Self::HotKey => "a hot word",
             Self::LongKeys => "keys of 10 KB",
+            Self::HotSensor => "a hot sensor",
         }
     }
 
@@ -54,6 +60,11 @@ impl Odd {
             (Self::EmptyLines, true) => (2, 1_000),
             (Self::HotKey, true) => (2, 1_000),
             (Self::LongKeys, true) => (2, 100),
+            // As many as w3 has.
+            (Self::HotSensor, false) => {
+                (ReadingsOptions::W3.files, ReadingsOptions::W3.rows / ReadingsOptions::W3.files)
+            }
+            (Self::HotSensor, true) => (2, 1_000),
         }
     }
 }
@@ -67,8 +78,8 @@ pub(crate) fn odd(data_dir: &Path, kind: Odd, quick: bool) -> Result<DataSet> {
     let (files, lines) = kind.size(quick);
     let name = format!("odd-{}-{files}x{lines}", format!("{kind:?}").to_lowercase());
     let mut source = TextSource::new();
-    let keys = long_keys();
     let mut random = Random::new(20_261_104);
+    let sensors = if quick { ReadingsOptions::QUICK.sensors } else { ReadingsOptions::W3.sensors };
     ensure(data_dir, &name, &format!("{kind:?} {files} files of {lines} lines"), files, |_, part| {
         let mut line = Vec::new();
         for _ in 0..lines {
@@ -77,7 +88,11 @@ pub(crate) fn odd(data_dir: &Path, kind: Odd, quick: bool) -> Result<DataSet> {
                 Odd::TinyBatches => source.line(&mut line),
                 Odd::EmptyLines => {}
                 Odd::HotKey => hot_row(&mut source, &mut line),
-                Odd::LongKeys => line.clone_from(&keys[random.below(keys.len() as u64) as usize]),
+                Odd::LongKeys => long_key(random.below(LONG_KEYS), &mut line)?,
+                Odd::HotSensor => {
+                    let sensor = if random.below(2) == 0 { 0 } else { random.below(sensors) };
+                    reading(sensor, &mut random, &mut line)?;
+                }
             }
             part.line(&line)?;
         }
@@ -106,13 +121,20 @@ fn hot_row(source: &mut TextSource, line: &mut Vec<u8>) {
     line.pop();
 }
 
-/// Different words of 10,000 letters that differ at their end only, so that comparing them costs something.
-fn long_keys() -> Vec<Vec<u8>> {
-    (0..200).map(|number| format!("{}{number:03}", "k".repeat(9_997)).into_bytes()).collect()
+/// How many different ones there are.
+const LONG_KEYS: u64 = 5_000;
+
+/// A word of 10,000 letters. They differ at their end only, so that comparing them costs something.
+fn long_key(number: u64, line: &mut Vec<u8>) -> Result<()> {
+    line.clear();
+    line.resize(9_996, b'k');
+    Ok(write!(line, "{number:04}")?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn text(kind: Odd) -> String {
@@ -127,6 +149,11 @@ mod tests {
         assert_eq!(text(Odd::TinyBatches).lines().count(), 1);
         assert_eq!(text(Odd::EmptyLines), "\n".repeat(1000));
         assert!(text(Odd::LongKeys).lines().all(|line| line.len() == 10_000));
+        let hot = text(Odd::HotSensor);
+        let mut readings: BTreeMap<&str, u32> = BTreeMap::new();
+        hot.lines().for_each(|line| *readings.entry(line.split_once(',').unwrap().0).or_default() += 1);
+        let readings = readings.into_values().max().unwrap();
+        assert!((400..600).contains(&readings), "{readings} of 1000 are of one sensor");
         let hot = text(Odd::HotKey);
         let words: Vec<_> = hot.split_whitespace().collect();
         assert_eq!(words.iter().filter(|word| **word == "hottest").count() * 2, words.len());

@@ -41,22 +41,27 @@ impl ReadingsOptions {
 pub(crate) fn readings(data_dir: &Path, options: ReadingsOptions) -> Result<DataSet> {
     let name = format!("readings-{}-{}-{}", options.rows, options.files, options.sensors);
     let mut random = Random::new(20_261_103);
-    let ids = Ids { prefix: b's', shortest: 5, lengths: 3 };
     ensure(data_dir, &name, &format!("{options:?}"), options.files, |number, part| {
         let rows = options.rows * (number + 1) / options.files - options.rows * number / options.files;
         let mut line = Vec::new();
         for _ in 0..rows {
-            line.clear();
-            ids.write(random.below(options.sensors), &mut line);
-            // From -20.00 to 79.99.
-            let hundredths = random.below(10_000) as i64 - 2_000;
-            let sign = if hundredths < 0 { "-" } else { "" };
-            let hundredths = hundredths.unsigned_abs();
-            write!(line, ",{sign}{}.{:02}", hundredths / 100, hundredths % 100)?;
+            let sensor = random.below(options.sensors);
+            reading(sensor, &mut random, &mut line)?;
             part.line(&line)?;
         }
         Ok(())
     })
+}
+
+/// A reading of a sensor.
+pub(super) fn reading(sensor: u64, random: &mut Random, line: &mut Vec<u8>) -> Result<()> {
+    line.clear();
+    Ids { prefix: b's', shortest: 5, lengths: 3 }.write(sensor, line);
+    // From -20.00 to 79.99.
+    let hundredths = random.below(10_000) as i64 - 2_000;
+    let sign = if hundredths < 0 { "-" } else { "" };
+    let hundredths = hundredths.unsigned_abs();
+    Ok(write!(line, ",{sign}{}.{:02}", hundredths / 100, hundredths % 100)?)
 }
 
 #[cfg(test)]

@@ -14,11 +14,15 @@ use nix::unistd::Pid;
 
 use super::process::cpu_ms;
 use super::support::{build, quantile, repository, timed};
-use crate::case::{CaseResult, Figure, InnerOptions};
+use crate::case::{CaseResult, InnerOptions};
 use crate::compare::{Bar, figure};
+use crate::jobs::Totals;
 
 const INTERVAL_MS: u64 = 10;
+/// Of a run.
 const BATCHES: u64 = 500;
+/// Bare appends beside a run.
+const BARE: usize = 250;
 /// Batches at the start that are left out: the program is not warm yet.
 const WARM_UP: usize = 20;
 /// What the program gets to start in; not measured.
@@ -27,39 +31,59 @@ const P99_MAX_MS: f64 = 1.0;
 
 pub(super) fn run(options: &InnerOptions) -> Result<CaseResult> {
     build(&options.millpond, "plugins/wordcount")?;
-    let batches = if options.quick { BATCHES / 5 } else { BATCHES };
-    let folder = tempfile::tempdir_in(&options.data_dir)?;
-    fs::create_dir(folder.path().join("in"))?;
-    let cpu_us = watch(&options.millpond, folder.path(), batches)?;
-    let report = fs::read_to_string(folder.path().join("report.jsonl")).context("`millpond run` wrote no report")?;
-    let reports = parse(&report)?;
-    ensure!(reports.len() > WARM_UP + 10, "only {} batches were made in the time of {batches}", reports.len());
-    let warm = &reports[WARM_UP..];
-    ensure!(warm.iter().all(|batch| batch.rows_in == 0), "the folder was not empty");
-    let processing: Vec<f64> = warm.iter().map(|batch| batch.processing_ms).collect();
-    let commit: Vec<f64> = warm.iter().map(|batch| batch.commit_ms).collect();
-    let rest: Vec<f64> = warm.iter().map(|batch| batch.processing_ms - batch.commit_ms).collect();
-    let bare = bare_appends(folder.path(), warm.len())?;
+    let (batches, bare) = if options.quick { (BATCHES / 5, BARE / 5) } else { (BATCHES, BARE) };
+    let runs: Vec<Run> = (0..options.repetitions).map(|_| measure(options, batches, bare)).collect::<Result<_>>()?;
+    let each = |of: fn(&Run) -> f64| runs.iter().map(of).collect::<Vec<f64>>();
+    let totals: Vec<Totals> = runs.iter().map(|run| run.totals).collect();
     Ok(CaseResult {
         case: "empty".to_owned(),
         what: format!("plugins/wordcount on an empty folder: a batch every {INTERVAL_MS} ms, each committed durably"),
         figures: vec![
-            one("processing, p50", "ms", quantile(&processing, 0.5)),
-            one("processing, p99", "ms", quantile(&processing, 0.99)).must(Bar::MedianAtMost(P99_MAX_MS)),
-            figure("processing", "ms", &processing),
-            figure("of that, the commit", "ms", &commit),
-            one("processing without the commit, p99", "ms", quantile(&rest, 0.99)),
-            one("bare append of 100 bytes + fdatasync, p99", "ms", quantile(&bare, 0.99)),
-            figure("bare append of 100 bytes + fdatasync", "ms", &bare),
-            one("processor time per batch, polling and waiting included", "us", cpu_us),
+            figure("processing, p50", "ms", &each(|run| quantile(&run.processing_ms, 0.5))),
+            figure("processing, p99", "ms", &each(|run| quantile(&run.processing_ms, 0.99)))
+                .must(Bar::MedianAtMost(P99_MAX_MS)),
+            figure("processing, slowest", "ms", &each(|run| quantile(&run.processing_ms, 1.0))),
+            figure("of that, the commit, p50", "ms", &each(|run| quantile(&run.commit_ms, 0.5))),
+            figure("processing without the commit, p99", "ms", &each(|run| quantile(&run.rest_ms, 0.99))),
+            figure("bare append of 100 bytes + fdatasync, p50", "ms", &each(|run| quantile(&run.bare_ms, 0.5))),
+            figure("bare append of 100 bytes + fdatasync, p99", "ms", &each(|run| quantile(&run.bare_ms, 0.99))),
+            figure("processor time per batch, polling and waiting included", "us", &each(|run| run.cpu_us)),
         ],
-        phases: Vec::new(),
-        notes: vec![format!("{} batches, the first {WARM_UP} left out", warm.len())],
+        phases: vec![Totals::mean_phases("", &totals)],
+        notes: vec![format!(
+            "a run is {batches} batches, the first {WARM_UP} left out, and then {bare} bare appends; figures are over runs"
+        )],
     })
 }
 
-fn one(name: &str, unit: &str, value: f64) -> Figure {
-    figure(name, unit, &[value])
+/// One run, and bare appends after it.
+struct Run {
+    processing_ms: Vec<f64>,
+    commit_ms: Vec<f64>,
+    rest_ms: Vec<f64>,
+    bare_ms: Vec<f64>,
+    cpu_us: f64,
+    totals: Totals,
+}
+
+fn measure(options: &InnerOptions, batches: u64, bare: usize) -> Result<Run> {
+    let folder = tempfile::tempdir_in(&options.data_dir)?;
+    fs::create_dir(folder.path().join("in"))?;
+    let cpu_us = watch(&options.millpond, folder.path(), batches)?;
+    let path = folder.path().join("report.jsonl");
+    let report = fs::read_to_string(&path).context("`millpond run` wrote no report")?;
+    let reports = parse(&report)?;
+    ensure!(reports.len() > WARM_UP + 10, "only {} batches were made in the time of {batches}", reports.len());
+    let warm = &reports[WARM_UP..];
+    ensure!(warm.iter().all(|batch| batch.rows_in == 0), "the folder was not empty");
+    Ok(Run {
+        processing_ms: warm.iter().map(|batch| batch.processing_ms).collect(),
+        commit_ms: warm.iter().map(|batch| batch.commit_ms).collect(),
+        rest_ms: warm.iter().map(|batch| batch.processing_ms - batch.commit_ms).collect(),
+        bare_ms: bare_appends(folder.path(), bare)?,
+        cpu_us,
+        totals: Totals::read(&path)?,
+    })
 }
 
 /// Runs the program for the time of so many batches; gives its processor time per interval, microseconds.
