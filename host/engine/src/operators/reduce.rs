@@ -43,6 +43,7 @@ pub(crate) fn merged(
     context.run_by_key(
         keyed,
         input,
+        0,
         |partitions| vec![(); partitions],
         |(), partition, rows, hashes| {
             let task = context.task(partition, count);

@@ -91,10 +91,15 @@ impl UpdateState {
         let keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
         self.has_begun = !self.is_known;
         let (calls, wanted, initial) = (self.calls, &self.wanted, self.initial.take());
+        let kept = match calls.every_batch || initial.is_some() {
+            true => usize::MAX,
+            false => usize::try_from(self.keys()).unwrap_or(usize::MAX),
+        };
         let partitions = &mut self.partitions;
         let partitions = context.run_by_key(
             keyed,
             input,
+            kept,
             |_| partitions.iter_mut().collect(),
             |state, partition, rows, hashes| {
                 let initial = initial.as_ref();
