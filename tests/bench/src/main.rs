@@ -65,6 +65,10 @@ struct Measuring {
     /// Do a small part of the work, to see that everything works; the figures mean nothing
     #[arg(long)]
     quick: bool,
+
+    /// Measure this program; if not given, `millpond` beside the bench
+    #[arg(long, value_name = "FILE")]
+    millpond: Option<PathBuf>,
 }
 
 /// What the bench runs as processes of their own.
@@ -182,7 +186,10 @@ fn bench(measuring: &Measuring) -> Result<Bench> {
     let repository =
         Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the bench lies in tests/bench")?;
     let places = Places {
-        millpond: programs.join(format!("millpond{}", std::env::consts::EXE_SUFFIX)),
+        millpond: match &measuring.millpond {
+            Some(millpond) => std::path::absolute(millpond).context("the program has no path")?,
+            None => programs.join(format!("millpond{}", std::env::consts::EXE_SUFFIX)),
+        },
         bench: own.clone(),
         repository: repository.to_owned(),
         data: target.join("data"),

@@ -1,5 +1,7 @@
 //! The bench itself, end to end: every case on a small part of its work. Answers are compared, times are not.
 
+use std::env::consts::EXE_SUFFIX;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -12,7 +14,14 @@ fn every_case_runs_and_says_what_it_found() {
     let names: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.len() >= 12, "{list}");
 
-    let output = bench().args(["--quick", "--repetitions", "1", "--json"]).output().unwrap();
+    // The program as the end-to-end tests have it, or as it was built last.
+    let programs = Path::new(env!("CARGO_BIN_EXE_bench")).parent().unwrap();
+    let found = ["millpond-under-test", "millpond"].map(|name| programs.join(format!("{name}{EXE_SUFFIX}")));
+    let millpond = found.iter().find(|path| path.is_file());
+    let millpond = millpond.expect("no program to measure: run `cargo test --workspace`, or `cargo build` first");
+    let mut command = bench();
+    command.args(["--quick", "--repetitions", "1", "--json", "--millpond"]).arg(millpond);
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     let results: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -85,11 +85,12 @@ impl Bench {
 
     fn inner_program(&self, case: &Case) -> Program {
         let repetitions = self.repetitions.to_string();
-        let mut args = vec!["inner", case.name, "--repetitions", &repetitions];
+        let mut program = Program::new(&self.places.bench, ["inner", case.name, "--repetitions", &repetitions]);
+        program.args.extend(["--millpond".into(), self.places.millpond.clone().into()]);
         if self.quick {
-            args.push("--quick");
+            program.args.push("--quick".into());
         }
-        Program::new(&self.places.bench, args)
+        program
     }
 
     /// Runs a case in a process of its own.
