@@ -23,7 +23,7 @@ mod glibc {
     /// Free memory beyond this at the end of a heap is given back.
     const KEPT_BYTES: c_int = 256 << 20;
 
-    /// Those of `mallopt(3)`.
+    /// Those that `mallopt(3)` names, without `MALLOC_CHECK_`, which looks for mistakes.
     const VARIABLES: [&str; 7] = [
         "MALLOC_ARENA_MAX",
         "MALLOC_ARENA_TEST",

@@ -60,7 +60,7 @@ pub struct PollRequest {
     /// Into how many splits a large input is cut.
     pub partitions: usize,
     /// Whether several batches are computed side by side where there are several. A receiver that makes many small batches of what
-    /// it has may leave each in one piece: every core has work all the same. Depends on the job's settings alone.
+    /// it has may leave each in one piece: every core has work all the same. Depends on the job's settings and on who runs it, not on what has come.
     pub side_by_side: bool,
 }
 

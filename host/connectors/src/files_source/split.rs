@@ -98,9 +98,9 @@ pub(super) const SPLIT_BYTES_MIN_SIDE_BY_SIDE: u64 = 2 << 20;
 /// Into how many splits a batch is cut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
-    /// So many at most.
+    /// So many, if that makes none too small or too large.
     pub(super) partitions: usize,
-    /// None is smaller, unless the batch is.
+    /// The batch has so many times this at least, for so many splits.
     pub(super) bytes_min: u64,
 }
 

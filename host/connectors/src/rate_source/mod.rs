@@ -23,6 +23,9 @@ use crate::{Error, Result};
 /// Key of the entry with the next row's number, 8 bytes, little endian.
 const NEXT: &[u8] = b"\0rate-next";
 
+/// A row counts for so many bytes (a guess).
+const ROW_BYTES: u64 = 64;
+
 /// Fewer rows are not worth a split of their own (a guess).
 const SPLIT_ROWS_MIN: u64 = 1000;
 
@@ -76,7 +79,7 @@ impl RateReceiver {
                 Split {
                     locator: [start.to_le_bytes(), end.to_le_bytes()].concat(),
                     place: format!("made-up rows {start}..{end}"),
-                    bytes: None,
+                    bytes: Some((end - start) * ROW_BYTES),
                 }
             })
             .collect()

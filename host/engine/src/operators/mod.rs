@@ -109,9 +109,12 @@ impl<'a> TimedPool<'a> {
     }
 }
 
-/// To look through so many keys takes less than to wake the pool's threads: rounds of an empty batch in the pool cost 0.13 ms
-/// (Zen 5, 2026-12-01).
+/// To look through so many keys takes less than to wake the pool's threads: rounds of an empty batch in the pool cost some
+/// 0.1 ms (Zen 5, 2026-12-01).
 const KEPT_IDLE_MAX: usize = 1024;
+
+/// Memory of so many keys, which may all come out.
+pub(crate) const KEPT_BYTES_IDLE_MAX: u64 = 1 << 20;
 
 impl BatchContext<'_> {
     pub(crate) fn count(&self, change: impl FnOnce(&mut BatchCounts)) {
@@ -125,8 +128,8 @@ impl BatchContext<'_> {
 
     /// Sends rows to where their keys belong, and runs a task for each partition. Rows that lie there are left as they are.
     ///
-    /// `kept` is how many keys the tasks look through besides those of the rows; where they may call user code for these, or make
-    /// something of each, [`usize::MAX`]. Without rows, and with few of those, the tasks run on this thread one after the other.
+    /// `kept` is how many keys the tasks look through besides those of the rows; where they may call user code for these, or
+    /// they are large, [`usize::MAX`]. Without rows, and with few of those, the tasks run on this thread one after the other.
     pub(crate) fn run_by_key<S: Send, T: Send>(
         &self,
         keyed: Keyed<'_>,

@@ -51,7 +51,7 @@ pub(super) fn run(options: &InnerOptions) -> Result<CaseResult> {
         ],
         phases: vec![Totals::mean_phases("", &totals)],
         notes: vec![format!(
-            "a run is {batches} batches, the first {WARM_UP} left out, and then {bare} bare appends; figures are over runs"
+            "a run is {batches} batches and those while the program starts, the first {WARM_UP} left out, and then {bare} bare appends; figures are over runs"
         )],
     })
 }
