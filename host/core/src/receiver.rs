@@ -60,12 +60,26 @@ pub struct PollRequest {
     /// Into how many splits a large input is cut.
     pub partitions: usize,
     /// Whether several batches are computed side by side where there are several. A receiver that makes many small batches of what
-    /// it has may leave each in one piece: every core has work all the same. Depends on the job's settings and on who runs it, not on what has come.
+    /// it has may leave each in one piece: every core has work all the same. Depends on the job's settings and on who runs it, not
+    /// on what has come.
     pub side_by_side: bool,
 }
 
 /// Fewer bytes of records are not worth a split of their own (a guess: some 1000 lines, half a millisecond of work).
 pub const SPLIT_BYTES_MIN: u64 = 64 << 10;
+
+/// Into how many splits of equal size an input is cut (bytes, rows): at most as many as there are partitions, and none is smaller
+/// than `least`, unless the input is.
+///
+/// ```
+/// use millpond_core::receiver::split_count;
+///
+/// assert_eq!([0, 1999, 2000, 9000].map(|rows| split_count(rows, 1000, 4)), [1, 1, 2, 4]);
+/// ```
+#[must_use]
+pub fn split_count(amount: u64, least: u64, partitions: usize) -> u64 {
+    (amount / least.max(1)).clamp(1, partitions.max(1) as u64)
+}
 
 impl PollRequest {
     /// A request for a batch that is computed by itself.

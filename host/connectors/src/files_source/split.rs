@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use millpond_core::Split;
-use millpond_core::receiver::SPLIT_BYTES_MIN;
+use millpond_core::receiver::{SPLIT_BYTES_MIN, split_count};
 use serde::{Deserialize, Serialize};
 
 use super::progress::{Identity, path_serde};
@@ -108,8 +108,7 @@ pub(super) struct Cut {
 /// or fewer, so that none is too small; but more where one would be too large, and a gzip file always has a split of its own.
 pub(super) fn splits(pieces: Vec<Piece>, cut: Cut, line_bytes_max: u64) -> Vec<Split> {
     let total: u64 = pieces.iter().map(Piece::weight).fold(0, u64::saturating_add);
-    let count = (total / cut.bytes_min.max(1)).clamp(1, cut.partitions.max(1) as u64);
-    let target = total.div_ceil(count).min(SPLIT_BYTES_MAX);
+    let target = total.div_ceil(split_count(total, cut.bytes_min, cut.partitions)).min(SPLIT_BYTES_MAX);
     let mut sharing = Sharing { line_bytes_max, splits: Vec::new(), open: Vec::new(), open_weight: 0 };
     for mut piece in pieces {
         let alone = piece.kind == PieceKind::Gzip;

@@ -12,7 +12,7 @@ mod generate;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use millpond_core::receiver::{ProgressEntry, Reliability, StoredEntry};
+use millpond_core::receiver::{ProgressEntry, Reliability, StoredEntry, split_count};
 use millpond_core::{BoxError, Clock, Decoded, Poll, PollRequest, Receiver, Split, SplitReader};
 
 pub use self::config::RateSourceOptions;
@@ -69,8 +69,8 @@ impl RateReceiver {
     }
 
     fn splits(&self, rows: u64, partitions: usize) -> Vec<Split> {
-        let count = (rows / SPLIT_ROWS_MIN).clamp(1, partitions.max(1) as u64);
-        let size = rows.div_ceil(count).clamp(1, self.reader.generator.rows_max());
+        let size =
+            rows.div_ceil(split_count(rows, SPLIT_ROWS_MIN, partitions)).clamp(1, self.reader.generator.rows_max());
         let end = self.next + rows;
         let starts = (0..rows.div_ceil(size)).map(|split| self.next + split * size);
         starts

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use memchr::memchr;
-use millpond_core::receiver::SPLIT_BYTES_MIN;
+use millpond_core::receiver::{SPLIT_BYTES_MIN, split_count};
 use millpond_core::{BadRecord, BoxError, Decoded, Split, SplitReader};
 
 use super::Came;
@@ -90,8 +90,8 @@ impl Blocks {
 /// Blocks of about equal size, at most as many as partitions.
 fn cut(came: Came, partitions: usize) -> Vec<Block> {
     let Came { lines, fragments, first_line, first_byte, .. } = came;
-    let count = (lines.len() / SPLIT_BYTES_MIN as usize).clamp(1, partitions.max(1));
-    let target = lines.len().div_ceil(count);
+    let count = split_count(lines.len() as u64, SPLIT_BYTES_MIN, partitions);
+    let target = lines.len().div_ceil(count as usize);
     let lines = Arc::new(lines);
     let block = |range: Range<usize>, line| Block {
         lines: Arc::clone(&lines),

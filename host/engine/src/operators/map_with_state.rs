@@ -69,16 +69,13 @@ impl MapWithState {
         let input_keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: self.key_columns };
         self.has_begun = !self.is_known;
         let initial = self.settings.initial.take();
-        let kept = match self.settings.timeout_ms.is_some() || initial.is_some() {
-            true => usize::MAX,
-            false => usize::try_from(self.keys()).unwrap_or(usize::MAX),
-        };
+        let is_by_rows = self.settings.timeout_ms.is_none() && initial.is_none() && self.is_small();
         let (partitions, settings, key_columns) = (&mut self.partitions, &self.settings, self.key_columns);
         let initial = initial.as_ref();
         let partitions = context.run_by_key(
             input_keyed,
             input,
-            kept,
+            is_by_rows,
             |_| partitions.iter_mut().collect(),
             |state, partition, rows, hashes| {
                 let keyed = Keyed { node: node.name(), schema: &settings.state, key_columns };

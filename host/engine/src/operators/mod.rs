@@ -111,10 +111,10 @@ impl<'a> TimedPool<'a> {
 
 /// To look through so many keys takes less than to wake the pool's threads: rounds of an empty batch in the pool cost some
 /// 0.1 ms (Zen 5, 2026-12-01).
-const KEPT_IDLE_MAX: usize = 1024;
+const SMALL_KEYS: u64 = 1024;
 
 /// Memory of so many keys, which may all come out.
-pub(crate) const KEPT_BYTES_IDLE_MAX: u64 = 1 << 20;
+const SMALL_BYTES: u64 = 1 << 20;
 
 impl BatchContext<'_> {
     pub(crate) fn count(&self, change: impl FnOnce(&mut BatchCounts)) {
@@ -128,17 +128,17 @@ impl BatchContext<'_> {
 
     /// Sends rows to where their keys belong, and runs a task for each partition. Rows that lie there are left as they are.
     ///
-    /// `kept` is how many keys the tasks look through besides those of the rows; where they may call user code for these, or
-    /// they are large, [`usize::MAX`]. Without rows, and with few of those, the tasks run on this thread one after the other.
+    /// `is_by_rows`: whether the tasks have hardly any work without rows. Then they run on this thread, one after the other, if there are
+    /// none.
     pub(crate) fn run_by_key<S: Send, T: Send>(
         &self,
         keyed: Keyed<'_>,
         input: Rows,
-        kept: usize,
+        is_by_rows: bool,
         states: impl FnOnce(usize) -> Vec<S>,
         task: impl Fn(S, PartitionId, RecordBatch, Vec<u64>) -> Result<T> + Send + Sync,
     ) -> Result<Vec<T>> {
-        let is_idle = kept <= KEPT_IDLE_MAX && input.partitions.iter().all(|batch| batch.rows.num_rows() == 0);
+        let is_idle = is_by_rows && input.partitions.iter().all(|batch| batch.rows.num_rows() == 0);
         let shuffled = self.shuffle(keyed, input, self.parallelism)?;
         let items = states(shuffled.partitions()).into_iter().zip((0..).map(PartitionId));
         let task = |(state, partition)| {
@@ -254,6 +254,10 @@ pub(crate) trait Stateful: Send {
     fn keys(&self) -> u64;
     /// Memory that is held, in bytes, approximately.
     fn memory_bytes(&self) -> u64;
+    /// Whether it takes hardly any time to look through all of it.
+    fn is_small(&self) -> bool {
+        self.keys() <= SMALL_KEYS && self.memory_bytes() <= SMALL_BYTES
+    }
 }
 
 /// What restoring needs of the job.

@@ -43,7 +43,7 @@ pub(crate) fn merged(
     context.run_by_key(
         keyed,
         input,
-        0,
+        true,
         |partitions| vec![(); partitions],
         |(), partition, rows, hashes| {
             let task = context.task(partition, count);

@@ -16,7 +16,7 @@ use millpond_core::store::NodeState;
 use millpond_core::{Node, PartitionBatch, PartitionId, StateDelta, UserFunction};
 
 use super::touched::{Merged, Touched};
-use super::{BatchContext, KEPT_BYTES_IDLE_MAX, NodeRef, Restore, Rows, Stateful};
+use super::{BatchContext, NodeRef, Restore, Rows, Stateful};
 use crate::columns;
 use crate::error::{Error, Result};
 use crate::shuffle::Keyed;
@@ -91,15 +91,12 @@ impl UpdateState {
         let keyed = Keyed { node: node.name(), schema: &input_node.schema, key_columns: node.node.key_columns };
         self.has_begun = !self.is_known;
         let (calls, wanted, initial) = (self.calls, &self.wanted, self.initial.take());
-        let kept = match calls.every_batch || initial.is_some() || self.memory_bytes() > KEPT_BYTES_IDLE_MAX {
-            true => usize::MAX,
-            false => usize::try_from(self.keys()).unwrap_or(usize::MAX),
-        };
+        let is_by_rows = !calls.every_batch && initial.is_none() && self.is_small();
         let partitions = &mut self.partitions;
         let partitions = context.run_by_key(
             keyed,
             input,
-            kept,
+            is_by_rows,
             |_| partitions.iter_mut().collect(),
             |state, partition, rows, hashes| {
                 let initial = initial.as_ref();
