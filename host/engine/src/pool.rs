@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// A fixed set of compute threads, for work that can be shared out, a task a partition: decoding, user code, shuffles, keyed
 /// state. A task that is alone runs on its job's thread (on one of the pool's, if it is of a batch that is begun ahead), and so does what is done for a batch as a whole (sorting, finding
-/// what changed for a sink in mode `update`). Output and commits are encoded on the job's output thread.
+/// what changed for a sink in mode `update`). Output and commits are encoded on the job's thread or its output thread.
 #[derive(Debug)]
 pub struct ComputePool {
     pool: rayon::ThreadPool,

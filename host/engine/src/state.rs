@@ -161,6 +161,9 @@ impl KeyedState {
 
     /// Keys and values of these slots, in the schema that the state was made with.
     pub(crate) fn rows(&self, schema: &SchemaRef, slots: &[u32]) -> Result<RecordBatch> {
+        if slots.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(schema)));
+        }
         let mut all = self.key_columns(slots)?;
         all.extend_from_slice(self.values(slots)?.columns());
         columns::batch(&self.node, schema, all, slots.len())
@@ -178,6 +181,9 @@ impl KeyedState {
 
     /// What changed since the last call; `None` if nothing did.
     pub(crate) fn take_delta(&mut self) -> Result<Option<StateDelta>> {
+        if self.dirty.is_empty() && self.deleted.is_empty() {
+            return Ok(None);
+        }
         // In the order of their slots, so that memory is read from front to back.
         let changed = self.dirty.take();
         let keys = self.binary(changed.iter(), |slot, keys| self.keys.append_key(*slot, keys))?;

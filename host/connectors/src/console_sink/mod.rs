@@ -15,6 +15,7 @@
 mod config;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -33,11 +34,20 @@ struct ConsoleSink {
     out: Box<dyn Write + Send>,
     /// What prepared batches will print.
     prepared: BTreeMap<BatchTime, String>,
+    /// The table without rows, which an idle job prints again and again, once it is drawn.
+    empty: Option<String>,
 }
 
 impl ConsoleSink {
     fn new(options: ConsoleSinkOptions, open: OpenSink) -> Self {
-        Self { options, name: open.name, color: open.color, out: open.out, prepared: BTreeMap::new() }
+        Self { options, name: open.name, color: open.color, out: open.out, prepared: BTreeMap::new(), empty: None }
+    }
+
+    fn draw(&self, batch: &SinkBatch) -> Result<String> {
+        table::draw(batch, &self.options).ok_or_else(|| Error::SinkMismatch {
+            sink_name: self.name.clone(),
+            reason: "a column has a type that cannot be printed: leave it out".to_owned(),
+        })
     }
 
     /// What is printed belongs to a committed batch, and a table cannot be taken back: it is printed at most once.
@@ -57,11 +67,15 @@ impl Sink for ConsoleSink {
     fn prepare(&mut self, batch: &SinkBatch) -> Result<SinkToken, BoxError> {
         let empty = millpond_core::batch::row_count(&batch.partitions) == 0;
         if !empty || self.options.mode == OutputMode::Complete {
-            let text = table::draw(batch, &self.options, self.color).ok_or_else(|| Error::SinkMismatch {
-                sink_name: self.name.clone(),
-                reason: "a column has a type that cannot be printed: leave it out".to_owned(),
-            })?;
-            self.prepared.insert(batch.batch_time, text);
+            let table = match &self.empty {
+                Some(table) if empty => Cow::Borrowed(table),
+                _ => Cow::Owned(self.draw(batch)?),
+            };
+            let title = table::title(batch.batch_time, self.color);
+            self.prepared.insert(batch.batch_time, format!("{title}\n{table}\n"));
+            if empty {
+                self.empty = Some(table.into_owned());
+            }
         }
         Ok(SinkToken { batch_time: batch.batch_time, data: Vec::new() })
     }

@@ -2,8 +2,8 @@
 
 use arrow::datatypes::DataType;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
-use millpond_core::SinkBatch;
 use millpond_core::schema::TIMESTAMP;
+use millpond_core::{BatchTime, SinkBatch};
 
 use super::ConsoleSinkOptions;
 use crate::codec::values::{Value, Values};
@@ -12,8 +12,14 @@ use crate::time::format_ms;
 /// Borders for comfy-table: thin lines, a line under the header, none between rows.
 const BORDERS: &str = "││──├─┼┤│    ┬┴┌┐└┘";
 
-/// The batch's header line, table and, if rows were left out, their number. `None` if a column cannot be shown.
-pub(super) fn draw(batch: &SinkBatch, options: &ConsoleSinkOptions, color: bool) -> Option<String> {
+/// What stands above a batch's table.
+pub(super) fn title(batch_time: BatchTime, color: bool) -> String {
+    let title = format!("Batch {}", format_ms(batch_time.0));
+    if color { format!("\u{1b}[1m{title}\u{1b}[0m") } else { title }
+}
+
+/// The batch's table and, if rows were left out, their number. `None` if a column cannot be shown.
+pub(super) fn draw(batch: &SinkBatch, options: &ConsoleSinkOptions) -> Option<String> {
     let limit = |value: u64| if value == 0 { usize::MAX } else { usize::try_from(value).unwrap_or(usize::MAX) };
     let (rows_max, chars_max) = (limit(options.rows), limit(options.truncate));
     let mut table = Table::new();
@@ -41,14 +47,11 @@ pub(super) fn draw(batch: &SinkBatch, options: &ConsoleSinkOptions, color: bool)
         shown += take;
         total += partition.rows.num_rows();
     }
-    let title = format!("Batch {}", format_ms(batch.batch_time.0));
-    let title = if color { format!("\u{1b}[1m{title}\u{1b}[0m") } else { title };
-    let mut text = format!("{title}\n{table}\n");
+    let mut text = format!("{table}\n");
     if total > shown {
         let rows = if total - shown == 1 { "row" } else { "rows" };
         text.push_str(&format!("... and {} more {rows}\n", total - shown));
     }
-    text.push('\n');
     Some(text)
 }
 

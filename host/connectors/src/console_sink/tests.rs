@@ -117,6 +117,26 @@ fn empty_batches_print_in_complete_mode_only() {
 }
 
 #[test]
+fn an_idle_job_prints_the_same_table_under_each_batchs_own_title() {
+    let screen = Screen::default();
+    let mut sink = open(json!({ "mode": "complete" }), false, screen.clone());
+    for (second, rows) in [(20, vec![]), (21, vec![("a", 1)]), (22, vec![]), (23, vec![])] {
+        let batch_time = BatchTime(1_700_000_000_000 + (second - 20) * 1000);
+        let batch = SinkBatch { batch_time, ..sink_batch(vec![pairs(&rows)]) };
+        let token = sink.prepare(&batch).unwrap();
+        sink.commit(&token).unwrap();
+    }
+    let writes = screen.0.lock().unwrap().clone();
+    let empty = "┌─────┬───────┐\n│ key │ value │\n├─────┼───────┤\n└─────┴───────┘\n\n";
+    for (index, text) in writes.iter().enumerate() {
+        let title = format!("Batch 2023-11-14T22:13:{}.000Z\n", 20 + index);
+        let table = text.strip_prefix(&title).unwrap_or_else(|| panic!("{title} stands above {text}"));
+        assert_eq!(table == empty, index != 1, "{text}");
+    }
+    assert!(writes.len() == 4 && writes[1].contains("│ a   │     1 │"), "{}", writes[1]);
+}
+
+#[test]
 fn data_cannot_steer_the_terminal_and_long_cells_are_cut() {
     let text = print(
         json!({ "truncate": 8 }),

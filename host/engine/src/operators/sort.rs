@@ -4,6 +4,8 @@
 //! Cost: one encoding of the sort columns a row, a selection when there is a limit, and a sort of what is kept.
 //! Source: `RDD.sortBy` and `RDD.top` inside `DStream.transform`.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use millpond_core::batch::partitions;
@@ -16,9 +18,9 @@ use crate::key::ColumnEncoder;
 use crate::shuffle::concat;
 
 pub(crate) fn run(node: NodeRef<'_>, input: &Rows, sort: &Sort) -> Result<Rows> {
-    // All input partitions have the same columns; without one there is nothing to sort.
-    let Some(first) = input.partitions.first() else {
-        return Ok(Rows::new(partitions(vec![RecordBatch::new_empty(std::sync::Arc::clone(&node.node.schema))])));
+    // All input partitions have the same columns.
+    let Some(first) = input.partitions.iter().find(|batch| batch.rows.num_rows() > 0) else {
+        return Ok(Rows::new(partitions(vec![RecordBatch::new_empty(Arc::clone(&node.node.schema))])));
     };
     let schema = first.rows.schema();
     let rows = concat(node.name(), &schema, input.partitions.iter().map(|batch| &batch.rows))?;
@@ -90,7 +92,6 @@ impl Encoded {
 #[cfg(test)]
 mod tests {
     use std::cmp::Reverse;
-    use std::sync::Arc;
 
     use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};

@@ -133,8 +133,13 @@ impl Partition {
             Some(initial) => self.state.seed(initial, update.partition, update.context.parallelism)?,
             None => Vec::new(),
         };
-        let touched = self.touch(update, rows, hashes)?;
-        let changed = if touched.slots.is_empty() { Vec::new() } else { self.call(update, rows, &touched)? };
+        let mut changed = Vec::new();
+        if rows.num_rows() > 0 || update.calls.every_batch {
+            let touched = self.touch(update, rows, hashes)?;
+            if !touched.slots.is_empty() {
+                changed = self.call(update, rows, &touched)?;
+            }
+        }
         let wanted = match update.wanted {
             Wanted::All => None,
             Wanted::Changed if seeded.is_empty() => Some(changed),

@@ -114,6 +114,11 @@ impl JobRunner {
         batch_time.0.saturating_sub(self.lead_ms)
     }
 
+    /// Whether its time has come. With `available-now` it always has.
+    pub(super) fn is_due(&self, batch_time: BatchTime) -> bool {
+        self.options.trigger == Trigger::AvailableNow || self.due_ms(batch_time) <= self.clock().now_ms()
+    }
+
     /// Begins batches after this one, if they are due, until there is a split for each of the job's tasks.
     pub(super) fn look_ahead(&mut self, batch_time: BatchTime, stop: &StopSignal) {
         let tasks = self.options.parallelism.min(self.shared.pool.threads());
@@ -132,7 +137,7 @@ impl JobRunner {
         }
         while splits < tasks && bytes < bytes_max && !stop.is_raised() {
             last = self.batch_time_after(last);
-            if self.options.trigger == Trigger::Continuous && self.clock().now_ms() < self.due_ms(last) {
+            if !self.is_due(last) {
                 return;
             }
             // Receivers may be anybody's code.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wait for the batch time -> poll receivers -> decode, stages, shuffles, operators
-//!     -> (output thread) sinks prepare -> one atomic commit (state changes, source progress, sink tokens) -> sinks commit
+//!     -> sinks prepare -> one atomic commit (state changes, source progress, sink tokens) -> sinks commit
 //!     -> tell the listener
 //! ```
 //!
@@ -45,7 +45,7 @@ use tracing::debug;
 use self::ahead::{Ahead, Begun, LookAhead};
 use self::commit::Pending;
 use self::front::Shared;
-use self::output::{Delivery, OutputThread};
+use self::output::{Delivery, Output};
 use crate::accumulators::Accumulators;
 use crate::broadcasts::Broadcasts;
 use crate::error::{Error, Result};
@@ -68,10 +68,10 @@ pub struct JobRunner {
     options: JobOptions,
     shared: Arc<Shared>,
     sources: Vec<Source>,
-    /// Modes of the sinks; the sinks themselves are with the output thread.
+    /// Modes of the sinks; the sinks themselves are with the output side.
     modes: BTreeMap<String, OutputMode>,
-    output: OutputThread,
-    /// The batch that the output thread has in hand.
+    output: Output,
+    /// The batch that was handed over to the output side and not yet told of.
     in_flight: Option<BatchInFlight>,
     /// The batches after the newest one that were begun already, in order; a failure is the last of them.
     ahead: VecDeque<Ahead>,
@@ -98,11 +98,11 @@ struct Source {
     on_bad_record: OnBadRecord,
 }
 
-/// A batch that is computed and not yet known to be committed.
+/// A batch that is computed and not yet told of.
 struct BatchInFlight {
     began_us: u64,
     counts: BatchCounts,
-    /// Complete but for what the output thread adds.
+    /// Complete but for what the output side adds.
     report: BatchReport,
 }
 
@@ -229,12 +229,11 @@ impl JobRunner {
     fn run_continuously(&mut self, stop: &StopSignal) -> Result<()> {
         let mut batch_time = self.first_batch_time();
         loop {
-            let due_ms = self.due_ms(batch_time);
-            if self.clock().now_ms() < due_ms {
+            if !self.is_due(batch_time) {
                 // There is time: tell of the batch, or of its failure, before the next one is due.
                 self.settle()?;
             }
-            self.clock().wait_until(due_ms, stop);
+            self.clock().wait_until(self.due_ms(batch_time), stop);
             if stop.is_raised() && self.ahead.is_empty() {
                 return Ok(());
             }
@@ -363,7 +362,7 @@ impl JobRunner {
         Ok(polled)
     }
 
-    /// Computes a batch, or what is left of it, and hands it to the output thread, after the batch before it is done there.
+    /// Computes a batch, or what is left of it, and hands it to the output side, after the batch before it is done there.
     fn batch(&mut self, begun: Begun, stop: &StopSignal, look_ahead: LookAhead) -> Result<()> {
         let Begun { batch_time, began_us, delay_ms, polled, front } = begun;
         let lost = self.tell_of(&polled);
@@ -401,12 +400,18 @@ impl JobRunner {
             ..BatchReport::default()
         };
         self.settle()?;
-        self.output.deliver(Delivery { batch_time, outputs, record });
+        let delivery = Delivery { batch_time, outputs, record };
+        if look_ahead == LookAhead::Yes && self.is_due(self.batch_time_after(batch_time)) {
+            self.output.start_delivery(delivery)?;
+        } else {
+            // Nothing could be done meanwhile.
+            self.output.deliver(delivery);
+        }
         self.in_flight = Some(BatchInFlight { began_us, counts, report });
         Ok(())
     }
 
-    /// Waits for the batch that the output thread has in hand, if there is one, and tells of it.
+    /// Waits for the batch that was handed over, if there is one, and tells of it.
     fn settle(&mut self) -> Result<Option<BatchReport>> {
         let Some(BatchInFlight { began_us, counts, mut report }) = self.in_flight.take() else { return Ok(None) };
         let delivered = self.output.wait(BatchTime(report.batch_time_ms)).inspect_err(|_| self.failed = true)?;

@@ -1,14 +1,16 @@
-//! A job's output side, on a thread of its own: sinks prepare, the commit is made durable, sinks make it visible.
+//! A job's output side: sinks prepare, the commit is made durable, sinks make it visible.
 //!
 //! ```text
 //! job thread     | compute batch 1 | compute batch 2 | compute batch 3 |
 //! output thread                    | prepare, commit 1 | prepare, commit 2 | ...
+//!
+//! job thread     | compute, prepare, commit 1 |  (waits)  | compute, prepare, commit 2 |     no batch is due meanwhile
 //! ```
 //!
-//! The disk works while the next batch is computed. At most one batch is in hand here; batches are committed in their order,
-//! and a batch's output is visible as soon as it is durable. After an error nothing more is committed, and what sinks had
-//! prepared is dropped. What the computing side decides and what is done with it are apart: a [`Delivery`] has all that is
-//! needed.
+//! The disk works while the next batch is computed. If none is due there is nothing to do meanwhile, and the job thread does
+//! it all by itself, without waking another. At most one batch is in hand here; batches are committed in their order, and a
+//! batch's output is visible as soon as it is durable. After an error nothing more is committed, and what sinks had prepared
+//! is dropped. What the computing side decides and what is done with it are apart: a [`Delivery`] has all that is needed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,78 +43,111 @@ pub(super) struct Delivered {
     pub(super) done_us: u64,
 }
 
-enum Request {
-    Deliver(Box<Delivery>),
-    /// Drop what is prepared and not committed.
-    Abort,
-}
-
 /// The job thread's end.
-pub(super) struct OutputThread {
-    requests: Option<SyncSender<Request>>,
-    answers: Receiver<Result<Delivered>>,
-    thread: Option<JoinHandle<()>>,
+pub(super) struct Output {
+    /// What writes, unless it is with the thread.
+    side: Option<Box<OutputSide>>,
+    /// What became of the delivery that was made here and not yet waited for.
+    done: Option<Result<Delivered>>,
+    /// Started for the first delivery that it is needed for.
+    thread: Option<OutputThread>,
 }
 
-impl OutputThread {
-    /// Starts the thread, which owns store and sinks from now on.
-    pub(super) fn start(
+/// Gets the output side with a delivery, and gives it back with what became of it.
+struct OutputThread {
+    requests: SyncSender<(Box<OutputSide>, Delivery)>,
+    answers: Receiver<(Box<OutputSide>, Result<Delivered>)>,
+    thread: JoinHandle<()>,
+}
+
+impl Output {
+    /// Owns store and sinks from now on.
+    pub(super) fn new(
         job: &str,
         store: Box<dyn StateStore>,
         sinks: BTreeMap<String, Box<dyn Sink>>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self> {
+    ) -> Self {
         let side = OutputSide { job: job.to_owned(), store, sinks, tokens: BTreeMap::new(), clock, failed: false };
-        // One delivery at a time is in hand, so neither end ever waits for room.
-        let (requests, inbox) = sync_channel(1);
-        let (outbox, answers) = sync_channel(1);
-        let thread = Builder::new()
-            .name("millpond-output".to_owned())
-            .spawn(move || side.run(&inbox, &outbox))
-            .map_err(|error| Error::OutputThread { reason: error.to_string() })?;
-        Ok(Self { requests: Some(requests), answers, thread: Some(thread) })
+        Self { side: Some(Box::new(side)), done: None, thread: None }
     }
 
-    /// Hands a delivery over. The one before must have been waited for.
-    pub(super) fn deliver(&self, delivery: Delivery) {
-        self.send(Request::Deliver(Box::new(delivery)));
+    /// Makes a delivery on this thread. The one before must have been waited for.
+    pub(super) fn deliver(&mut self, delivery: Delivery) {
+        self.done = self.side.as_mut().map(|side| side.guarded(delivery));
+    }
+
+    /// Has the output thread make a delivery. The one before must have been waited for.
+    pub(super) fn start_delivery(&mut self, delivery: Delivery) -> Result<()> {
+        let thread = match &mut self.thread {
+            Some(thread) => thread,
+            none => none.insert(OutputThread::start()?),
+        };
+        if let Some(side) = self.side.take() {
+            // The thread ends only after `close`.
+            drop(thread.requests.send((side, delivery)));
+        }
+        Ok(())
     }
 
     /// Waits for the delivery in hand.
-    pub(super) fn wait(&self, batch_time: BatchTime) -> Result<Delivered> {
-        self.answers.recv().unwrap_or(Err(Error::Aborted { batch_time: batch_time.0 }))
+    pub(super) fn wait(&mut self, batch_time: BatchTime) -> Result<Delivered> {
+        let made = self.done.take().or_else(|| {
+            let (side, made) = self.thread.as_ref()?.answers.recv().ok()?;
+            self.side = Some(side);
+            Some(made)
+        });
+        made.unwrap_or(Err(Error::Aborted { batch_time: batch_time.0 }))
     }
 
-    /// Drops what is prepared and not committed.
-    pub(super) fn abort(&self) {
-        self.send(Request::Abort);
-    }
-
-    /// Waits for all that was asked for, closes the store and ends the thread.
-    pub(super) fn close(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            warn!("the output thread panicked while it closed the state store");
+    /// Drops what is prepared and not committed. Every delivery must have been waited for.
+    pub(super) fn abort(&mut self) {
+        if let Some(side) = &mut self.side {
+            side.abort_guarded();
         }
     }
 
-    fn send(&self, request: Request) {
-        // The thread ends only after `close`, and then there is nobody left to tell.
-        if let Some(requests) = &self.requests {
-            drop(requests.send(request));
+    /// Waits for the delivery in hand, ends the thread and closes the store.
+    pub(super) fn close(&mut self) {
+        if let Some(OutputThread { requests, answers, thread }) = self.thread.take() {
+            drop(requests);
+            self.side = self.side.take().or_else(|| answers.recv().ok().map(|(side, _)| side));
+            drop(thread.join());
+        }
+        if let Some(side) = self.side.take()
+            && catch_unwind(AssertUnwindSafe(|| side.close())).is_err()
+        {
+            warn!("the state store panicked while it was closed");
         }
     }
 }
 
-impl Drop for OutputThread {
+impl Drop for Output {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// The other end: owns what writes.
+impl OutputThread {
+    fn start() -> Result<Self> {
+        // One delivery at a time is in hand, so neither end ever waits for room.
+        let (requests, inbox) = sync_channel::<(Box<OutputSide>, Delivery)>(1);
+        let (outbox, answers) = sync_channel(1);
+        let run = move || {
+            while let Ok((mut side, delivery)) = inbox.recv() {
+                let made = side.guarded(delivery);
+                if outbox.send((side, made)).is_err() {
+                    break;
+                }
+            }
+        };
+        let thread = Builder::new().name("millpond-output".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| Error::OutputThread { reason: error.to_string() })?;
+        Ok(Self { requests, answers, thread })
+    }
+}
+
+/// Owns what writes.
 struct OutputSide {
     job: String,
     store: Box<dyn StateStore>,
@@ -124,18 +159,7 @@ struct OutputSide {
 }
 
 impl OutputSide {
-    fn run(mut self, inbox: &Receiver<Request>, outbox: &SyncSender<Result<Delivered>>) {
-        while let Ok(request) = inbox.recv() {
-            match request {
-                Request::Deliver(delivery) => {
-                    let answer = self.guarded(*delivery);
-                    if outbox.send(answer).is_err() {
-                        break;
-                    }
-                }
-                Request::Abort => self.abort_guarded(),
-            }
-        }
+    fn close(mut self) {
         if let Err(error) = self.store.close() {
             info!(job = self.job, "the state store did not close cleanly: {}", error.full_message());
         }

@@ -12,7 +12,7 @@ use millpond_core::{
 
 use super::commit::Pending;
 use super::front::{self, Shared};
-use super::output::{self, OutputThread};
+use super::output::{self, Output};
 use super::{JobRunner, Operation, Source};
 use crate::accumulators::Accumulators;
 use crate::broadcasts::Broadcasts;
@@ -68,7 +68,7 @@ pub(super) fn runner(options: JobOptions, mut parts: JobParts) -> Result<JobRunn
     let sources = sources(std::mem::take(&mut parts.sources), recovered.sources)?;
     let modes = parts.sinks.iter().map(|(name, binding)| (name.clone(), binding.mode)).collect();
     let sinks = sinks(std::mem::take(&mut parts.sinks), &recovered.sinks)?;
-    let output = OutputThread::start(&options.name, parts.store, sinks, Arc::clone(&parts.clock))?;
+    let output = Output::new(&options.name, parts.store, sinks, Arc::clone(&parts.clock));
     let shared = Shared {
         is_front: front::fronts(parts.graph.plan()),
         graph: parts.graph,
