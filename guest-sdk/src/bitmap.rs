@@ -18,6 +18,19 @@ impl Bitmap {
         Self { bytes: vec![0xff; len.div_ceil(8)], len }
     }
 
+    /// Bits that are at hand, eight at a time: a tenth of the work of as many `push`.
+    pub(crate) fn of(bits: &[bool]) -> Self {
+        let (eights, rest) = bits.as_chunks::<8>();
+        let mut bytes = Vec::with_capacity(bits.len().div_ceil(8));
+        // Each bit moves to its place in the top byte; nothing else gets there.
+        let packed =
+            |bits: &[bool; 8]| u64::from_le_bytes(bits.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        bytes.extend(eights.iter().map(|bits| packed(bits) as u8));
+        let mut bitmap = Self { bytes, len: eights.len() * 8 };
+        rest.iter().for_each(|bit| bitmap.push(*bit));
+        bitmap
+    }
+
     /// Appends a bit.
     #[inline]
     pub(crate) fn push(&mut self, bit: bool) {
@@ -65,9 +78,18 @@ mod tests {
         let bits: Vec<bool> = (0..21).map(|i| i % 3 == 0).collect();
         let mut bitmap = Bitmap::default();
         bits.iter().for_each(|bit| bitmap.push(*bit));
+        assert_eq!(Bitmap::of(&bits), bitmap);
         assert_eq!(bitmap.byte_len(), 3);
         assert_eq!((0..21).map(|i| bitmap.get(i)).collect::<Vec<_>>(), bits);
         assert!(!bitmap.is_all_set());
+    }
+
+    #[test]
+    fn every_eight_bits_are_packed_in_their_places() {
+        for byte in 0..=u8::MAX {
+            let bits: Vec<bool> = (0..8).map(|place| byte >> place & 1 == 1).collect();
+            assert_eq!(Bitmap::of(&bits).into_bytes(), [byte]);
+        }
     }
 
     #[test]

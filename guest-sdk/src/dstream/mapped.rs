@@ -348,12 +348,12 @@ fn map_code<K: Key, V: Row, S: Row, M: Row>(
 ) -> Arc<MapFn> {
     Arc::new(move |input: UpdateInput, fields: &UpdateFields<'_>| {
         let (count, keys) = row::read_batch::<K>(input.keys, fields.keys)?;
-        let (_, values) = row::read_batch::<V>(input.values, fields.values)?;
+        let (values_count, values) = row::read_batch::<V>(input.values, fields.values)?;
         let (states, stored, present) = row::read_states::<S>(input.states, fields.states, input.present)?;
         if states != count {
             return Err(bad_input(format!("{states} states for {count} keys")));
         }
-        let mut out = Mapped::<S, M>::default();
+        let mut out = Mapped::<S, M>::with_room_for(count, values_count);
         for (key, group) in input.groups.windows(2).enumerate() {
             let (next, end) = (group[0] as usize, group[1] as usize);
             let current = if present.get(key) { Current::Stored(&stored, key) } else { Current::None };
@@ -380,26 +380,24 @@ fn map_code<K: Key, V: Row, S: Row, M: Row>(
 struct Mapped<S: Row, M: Row> {
     rows: M::Columns,
     count: usize,
-    mapped: Bitmap,
+    mapped: Vec<bool>,
     states: S::Columns,
-    keep: Bitmap,
-    written: Bitmap,
-}
-
-impl<S: Row, M: Row> Default for Mapped<S, M> {
-    fn default() -> Self {
-        Self {
-            rows: M::Columns::default(),
-            count: 0,
-            mapped: Bitmap::default(),
-            states: S::Columns::default(),
-            keep: Bitmap::default(),
-            written: Bitmap::default(),
-        }
-    }
+    keep: Vec<bool>,
+    written: Vec<bool>,
 }
 
 impl<S: Row, M: Row> Mapped<S, M> {
+    fn with_room_for(keys: usize, values: usize) -> Self {
+        Self {
+            rows: M::Columns::default(),
+            count: 0,
+            mapped: Vec::with_capacity(values),
+            states: S::Columns::default(),
+            keep: Vec::with_capacity(keys),
+            written: Vec::with_capacity(keys),
+        }
+    }
+
     #[inline]
     fn push_row(&mut self, row: Option<M>) {
         self.mapped.push(row.is_some());
@@ -422,10 +420,10 @@ impl<S: Row, M: Row> Mapped<S, M> {
     fn finish(self, keys: usize) -> Result<MapOutput, Failure> {
         Ok(MapOutput {
             rows: row::write_batch::<M>(self.count, self.rows)?,
-            mapped: self.mapped.into_bytes(),
+            mapped: Bitmap::of(&self.mapped).into_bytes(),
             states: row::write_batch::<S>(keys, self.states)?,
-            keep: self.keep.into_bytes(),
-            written: self.written.into_bytes(),
+            keep: Bitmap::of(&self.keep).into_bytes(),
+            written: Bitmap::of(&self.written).into_bytes(),
         })
     }
 }

@@ -217,7 +217,7 @@ fn update_code<V: Row, S: Row>(
         let (_, values) = row::read_batch::<V>(input.values, fields.values)?;
         let (keys, states, present) = row::read_states::<S>(input.states, fields.states, input.present)?;
         let overflowed = Cell::new(false);
-        let (mut new_states, mut keep) = (S::Columns::default(), Bitmap::default());
+        let (mut new_states, mut keep) = (S::Columns::default(), Vec::with_capacity(keys));
         for (key, group) in input.groups.windows(2).enumerate() {
             let (next, end) = (group[0] as usize, group[1] as usize);
             let values = Values { columns: &values, next, end, overflowed: &overflowed };
@@ -229,10 +229,10 @@ fn update_code<V: Row, S: Row>(
                 None => S::push_empty(&mut new_states),
             }
         }
-        if overflowed.get() { Err(overflow()) } else { output::<S>(keys, new_states, keep) }
+        if overflowed.get() { Err(overflow()) } else { output::<S>(keys, new_states, &keep) }
     })
 }
 
-fn output<S: Row>(keys: usize, states: S::Columns, keep: Bitmap) -> Result<UpdateOutput, Failure> {
-    Ok(UpdateOutput { states: row::write_batch::<S>(keys, states)?, keep: keep.into_bytes() })
+fn output<S: Row>(keys: usize, states: S::Columns, keep: &[bool]) -> Result<UpdateOutput, Failure> {
+    Ok(UpdateOutput { states: row::write_batch::<S>(keys, states)?, keep: Bitmap::of(keep).into_bytes() })
 }

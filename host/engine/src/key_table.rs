@@ -1,7 +1,7 @@
 //! Hash table from encoded key to slot: the heart of grouping and of hot state.
 //!
 //! Where a key's slot is follows from its hash ([`places`]); short keys lie inside a fixed record of their slot. Finding a key that is
-//! there touches three cache lines: its place, its record, and whatever the caller keeps by slot.
+//! there touches three cache lines: its place, its record, and whatever the caller keeps by slot; the bytes of a long key are a fourth.
 
 mod places;
 
@@ -53,7 +53,7 @@ const GARBAGE_BYTES_MIN: usize = 64 * 1024;
 
 /// How many rows are looked up side by side: enough to have the memory busy, few enough to stay in registers and the first
 /// cache.
-const ROWS_AT_ONCE: usize = 16;
+const ROWS_AT_ONCE: usize = 32;
 
 /// No table has so many slots.
 const NO_SLOT: u32 = u32::MAX;
@@ -133,7 +133,7 @@ impl Guesses {
         Self { slots: [NO_SLOT; ROWS_AT_ONCE], records: [KeyRecord::NONE; ROWS_AT_ONCE] }
     }
 
-    /// Reads places and records of the next rows, all before any is needed.
+    /// Reads places and records of the next rows, and touches the bytes of long keys, all before any is needed.
     #[inline]
     fn look(&mut self, table: &KeyTable, hashes: &[u64]) {
         let homes: [usize; ROWS_AT_ONCE] = table.places.touch(hashes.iter().copied());
@@ -145,12 +145,22 @@ impl Guesses {
                 *record = *found;
             }
         }
+        let mut touched = 0;
+        for record in self.records.iter().filter(|record| record.is_long()) {
+            touched |= table.bytes.get(record.range().start).copied().unwrap_or_default();
+        }
+        std::hint::black_box(touched);
     }
 
-    /// The slot of the row, if the guess was right.
+    /// The slot of the row, if the guess was right. `inline`: the key as it is in a record, if it is short.
     #[inline]
-    fn confirmed(&self, index: usize, key: Option<&Inline>) -> Option<u32> {
-        let is_right = self.slots[index] != NO_SLOT && key.is_some_and(|key| self.records[index].key == *key);
+    fn confirmed(&self, table: &KeyTable, index: usize, key: &[u8], inline: Option<&Inline>) -> Option<u32> {
+        let record = &self.records[index];
+        let is_right = self.slots[index] != NO_SLOT
+            && match inline {
+                Some(inline) => record.key == *inline,
+                None => record.is_long() && table.bytes[record.range()] == *key,
+            };
         is_right.then(|| self.slots[index])
     }
 }
@@ -213,10 +223,10 @@ impl KeyTable {
         for hashes in hashes.chunks(ROWS_AT_ONCE) {
             guesses.look(self, hashes);
             for (index, hash) in hashes.iter().enumerate() {
-                let inline = keys.inline(row);
-                let (slot, is_new) = match guesses.confirmed(index, inline.as_ref()) {
+                let (key, inline) = (keys.get(row), keys.inline(row));
+                let (slot, is_new) = match guesses.confirmed(self, index, key, inline.as_ref()) {
                     Some(slot) => (slot, false),
-                    None => self.insert_inline(*hash, keys.get(row), inline.as_ref()),
+                    None => self.insert_inline(*hash, key, inline.as_ref()),
                 };
                 each(row as u32, slot, is_new, &mut self.keys[slot as usize].mark);
                 row += 1;
@@ -242,9 +252,9 @@ impl KeyTable {
             guesses.look(self, hashes);
             for (index, hash) in hashes.iter().enumerate() {
                 let row = number * ROWS_AT_ONCE + index;
-                let inline = keys.inline(row);
-                let confirmed = guesses.confirmed(index, inline.as_ref());
-                let slot = confirmed.or_else(|| self.probe(*hash, keys.get(row), inline.as_ref()).ok());
+                let (key, inline) = (keys.get(row), keys.inline(row));
+                let confirmed = guesses.confirmed(self, index, key, inline.as_ref());
+                let slot = confirmed.or_else(|| self.probe(*hash, key, inline.as_ref()).ok());
                 slots.push(slot.unwrap_or(nothing));
             }
         }

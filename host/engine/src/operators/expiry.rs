@@ -41,10 +41,13 @@ impl Expiry {
     pub(crate) fn expired(&mut self, edge: BatchTime, touched: impl Fn(u32) -> Option<BatchTime>) -> Vec<u32> {
         let mut expired = Vec::new();
         while let Some(first) = self.lists.first_entry().filter(|first| *first.key() < edge) {
-            for slot in first.remove() {
+            let slots = first.remove();
+            // They lie anywhere in memory: all are asked about before any answer is needed.
+            let times: Vec<Option<BatchTime>> = slots.iter().map(|slot| touched(*slot)).collect();
+            for (slot, touched) in slots.into_iter().zip(times) {
                 self.is_listed[slot as usize] = false;
                 self.listed -= 1;
-                match touched(slot) {
+                match touched {
                     Some(time) if time < edge => expired.push(slot),
                     // Not before the edge, so that it is not come across again now.
                     Some(time) => self.touch([slot], time),

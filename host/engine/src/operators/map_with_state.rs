@@ -180,11 +180,12 @@ impl Partition {
     fn take_over(&mut self, call: &Call<'_>, touched: &Touched, output: &MapOutput) -> Result<()> {
         let has_timeout = call.timeout_ms.is_some();
         let mut put = Vec::with_capacity(touched.with_rows());
-        for (group, slot) in touched.slots.iter().enumerate() {
+        let answers = output.keep.values().iter().zip(output.written.values());
+        for ((group, slot), (keep, is_written)) in touched.slots.iter().enumerate().zip(answers) {
             let is_timing_out = group >= touched.with_rows();
-            if is_timing_out || !output.keep.value(group) {
+            if is_timing_out || !keep {
                 self.state.remove(*slot, touched.present[group]);
-            } else if has_timeout || output.written.value(group) {
+            } else if has_timeout || is_written {
                 put.push((group as u32, *slot));
             }
         }
@@ -220,8 +221,8 @@ fn last_touched(state: &KeyedState, slot: u32) -> Option<BatchTime> {
 fn arrival_order(order: &[u32], mapped: &BooleanArray) -> UInt32Array {
     let mut mapped_at = vec![u32::MAX; order.len()];
     let mut next = 0;
-    for (call, row) in order.iter().enumerate() {
-        if mapped.value(call) {
+    for (row, is_mapped) in order.iter().zip(mapped.values()) {
+        if is_mapped {
             mapped_at[*row as usize] = next;
             next += 1;
         }

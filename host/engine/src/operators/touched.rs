@@ -13,6 +13,7 @@ use millpond_core::{Node, StateDelta, UpdateInput};
 use super::reduce::{merge_columns, value_schema};
 use crate::columns;
 use crate::error::{Error, Result};
+use crate::gather::gather;
 use crate::group::{Groups, order_by_group};
 use crate::key::Keys;
 use crate::key_table::NO_MARK;
@@ -169,17 +170,18 @@ impl Touched {
         if schema.fields().iter().any(|field| has_floats(field.data_type())) {
             return columns::batch(node, &Arc::new(schema), state.key_columns(&self.slots)?, self.slots.len());
         }
-        let mut keys = rows.project(&key_columns).map_err(Error::arrow(node))?.columns().to_vec();
-        if self.with_rows() < rows.num_rows() {
-            let first_rows = UInt32Array::from(self.groups.first_row.clone());
-            keys = take_arrays(&keys, &first_rows, None).map_err(Error::arrow(node))?;
-        }
+        let schema = Arc::new(schema);
+        let mut keys = if self.with_rows() < rows.num_rows() {
+            gather(node, &schema, &[(rows, &self.groups.first_row)])?.columns().to_vec()
+        } else {
+            rows.columns()[..schema.fields().len()].to_vec()
+        };
         if self.with_rows() < self.slots.len() {
             // Only of these: keys in the state lie anywhere in memory.
             let others = state.key_columns(&self.slots[self.with_rows()..])?;
             let both = keys.iter().zip(&others).map(|(keys, others)| concat(&[keys.as_ref(), others.as_ref()]));
             keys = both.collect::<Result<_, _>>().map_err(Error::arrow(node))?;
         }
-        columns::batch(node, &Arc::new(schema), keys, self.slots.len())
+        columns::batch(node, &schema, keys, self.slots.len())
     }
 }

@@ -177,8 +177,8 @@ impl Partition {
         let output = update.context.function.update(update.node.id, &task, &input).map_err(Error::user_code)?;
         let mut kept = Vec::with_capacity(touched.slots.len());
         let mut changed = Vec::new();
-        for (group, slot) in touched.slots.iter().enumerate() {
-            if output.keep.value(group) {
+        for ((group, slot), keep) in touched.slots.iter().enumerate().zip(output.keep.values()) {
+            if keep {
                 kept.push((group as u32, *slot));
             } else {
                 self.state.remove(*slot, touched.present[group]);
