@@ -354,20 +354,24 @@ fn map_code<K: Key, V: Row, S: Row, M: Row>(
             return Err(bad_input(format!("{states} states for {count} keys")));
         }
         let mut out = Mapped::<S, M>::with_room_for(count, values_count);
-        for (key, group) in input.groups.windows(2).enumerate() {
-            let (next, end) = (group[0] as usize, group[1] as usize);
-            let current = if present.get(key) { Current::Stored(&stored, key) } else { Current::None };
-            let mut state =
-                State { current, is_timing_out: next == end, is_written: false, is_removed: false, misuse: None };
-            if next == end {
-                out.push_row(map(K::get(&keys, key), None, &mut state));
-            }
-            for row in next..end {
+        for (at, group) in input.groups.windows(2).enumerate() {
+            let (mut next, end) = (group[0] as usize, group[1] as usize);
+            let key = K::get(&keys, at);
+            let current = if present.get(at) { Current::Stored(&stored, at) } else { Current::None };
+            let is_timing_out = next == end;
+            let mut state = State { current, is_timing_out, is_written: false, is_removed: false, misuse: None };
+            // One place for both kinds of call, so that the closure is made part of the loop.
+            loop {
+                let value = (!is_timing_out).then(|| V::get(&values, next));
                 state.is_removed = false;
-                out.push_row(map(K::get(&keys, key), Some(V::get(&values, row)), &mut state));
+                out.push_row(map(key, value, &mut state));
+                next += 1;
+                if next >= end {
+                    break;
+                }
             }
             if let Some(misuse) = state.misuse {
-                let key: String = format!("{:?}", K::get(&keys, key)).chars().take(KEY_CHARS_MAX).collect();
+                let key: String = format!("{key:?}").chars().take(KEY_CHARS_MAX).collect();
                 return Err(user(format!("the function of map_with_state {misuse}, at key {key}")));
             }
             out.push_state(&state);
