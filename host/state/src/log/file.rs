@@ -72,7 +72,7 @@ impl RealFile {
                 self.end = self.file.seek(SeekFrom::Start(self.end + blocks.len() as u64))?;
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
                 self.direct = None;
                 Ok(false)
             }
